@@ -1,0 +1,57 @@
+"""The one place that starts ffmpeg, and the one list of formats that it may open.
+
+ffmpeg follows what a file says: playlists, `concat` scripts and the like name other files and addresses. So every source is opened
+as a local file, by demuxers that hold their data themselves. Command lines are argument lists; no shell ever sees a name.
+"""
+
+import functools
+import shutil
+import subprocess
+from pathlib import Path
+
+import ffmpeg
+
+from models.errors import MediaToolFailed
+
+# Demuxers of self-contained files. Left out on purpose: hls, dash, concat, image2, sdp, rtsp, lavfi, and everything else.
+FORMATS = (
+    "mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts", "mpeg", "flv", "asf", "ogg",
+    "gif", "apng", "wav", "flac", "mp3", "aac",
+)  # fmt: skip
+PROTOCOLS = "file,pipe"
+
+
+@functools.cache
+def ffmpeg_binary() -> str:
+    """Path of the ffmpeg to run: the system's where there is one, else the one that `imageio-ffmpeg` carries."""
+    if found := shutil.which("ffmpeg"):
+        return found
+    import imageio_ffmpeg
+
+    return str(imageio_ffmpeg.get_ffmpeg_exe())
+
+
+def source(path: Path, **options: str | float) -> ffmpeg.nodes.FilterableStream:
+    """An ffmpeg input node for a local file, under the format and protocol lists. `options` are ffmpeg's input options."""
+    return ffmpeg.input(f"file:{path}", protocol_whitelist=PROTOCOLS, format_whitelist=",".join(FORMATS), **options)
+
+
+def run(graph: ffmpeg.nodes.OutputStream, *, timeout_seconds: float, stdin: bytes | None = None) -> tuple[bytes, str]:
+    """Run one ffmpeg-python graph to its end. Existing outputs are overwritten.
+
+    Returns what it wrote to stdout (for a graph that outputs to `pipe:`) and its log.
+    Raises MediaToolFailed, with the end of ffmpeg's log, on a non-zero exit or after `timeout_seconds`.
+    """
+    arguments = graph.compile(cmd=ffmpeg_binary(), overwrite_output=True)
+    arguments[1:1] = ["-hide_banner", "-nostats"] + ([] if stdin is not None else ["-nostdin"])
+    try:
+        done = subprocess.run(
+            arguments, input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL, capture_output=True,
+            timeout=timeout_seconds, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise MediaToolFailed(f"ffmpeg was stopped after {timeout_seconds:g} s") from error
+    log = done.stderr.decode(errors="replace")
+    if done.returncode:
+        raise MediaToolFailed(f"ffmpeg failed ({done.returncode}): {log[-800:].strip()}")
+    return done.stdout, log

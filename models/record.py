@@ -1,0 +1,472 @@
+"""The record that runs through the pipeline, and the run's log that it is folded from.
+
+Every module appends one output to the record and reshapes nothing that is there. The same classes are the wire format, the
+stored format and the types that code uses. Times are seconds; paths are keys in the store, relative to its root.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from models.schema import Frozen
+
+SCHEMA_VERSION = 1
+
+Module = Literal[
+    "video_input",
+    "frame_extraction",
+    "object_detection",
+    "frame_selection",
+    "frame_description",
+    "prompt_enhancement",
+    "audio_generation",
+    "reconstruction",
+]
+MODULES: tuple[Module, ...] = get_args(Module)
+
+StemKind = Literal["music", "sounds"]
+VideoFormat = Literal["mp4", "mov", "mkv", "webm"]
+AudioFormat = Literal["wav", "flac", "mp3", "m4a", "ogg"]
+VIDEO_FORMATS: tuple[VideoFormat, ...] = get_args(VideoFormat)
+AUDIO_FORMATS: tuple[AudioFormat, ...] = get_args(AudioFormat)
+
+Words = Annotated[str, Field(max_length=1000)]
+
+
+class Options(Frozen):
+    """What the user asks for. Everything has a default; a value outside its bounds is refused, not clipped."""
+
+    k: float = Field(10, gt=0, le=200)
+    """Frames sampled: n = max(1, floor(k·log10(seconds)))."""
+    music: bool = True
+    """Make music."""
+    sounds: bool = True
+    """Make sound effects."""
+    music_prompt: Words | None = None
+    """The user's own words for the music. They lead the prompt."""
+    sound_prompt: Words | None = None
+    """The user's own words for the sound effects. They lead the prompt."""
+    negative_prompt: Words | None = None
+    """What the sound should not be."""
+    seed: int | None = Field(None, ge=0, lt=2**32)
+    """The same seed gives the same sound. None: one is drawn, and the record says which."""
+    steps: int | None = Field(None, ge=1, le=500)
+    """Denoising steps of the audio model. None: the model's default."""
+    guidance: float | None = Field(None, ge=1, le=20)
+    """How closely the audio model follows the prompt. None: the model's default."""
+    candidates: int = Field(1, ge=1, le=8)
+    """Candidates made per stem; the one that fits its prompt best is used."""
+    seconds: float = Field(10, ge=0.1, le=1800)
+    """Length of the result when the input is a still image."""
+    format: VideoFormat | AudioFormat | None = None
+    """Container of the result. None: the source's where we write it, else mp4. An audio format gives the sound alone."""
+    original: float = Field(0.5, ge=0, le=1)
+    """Rate between the generated sound (0) and the video's own (1), by amplitude. Without own sound, it has no effect."""
+    music_volume_db: float = Field(0, ge=-60, le=12)
+    """Level of the music."""
+    sound_volume_db: float = Field(0, ge=-60, le=12)
+    """Level of the sound effects."""
+    loudness_lufs: float | None = Field(-14, ge=-40, le=-5)
+    """Integrated loudness of the mix (ITU-R BS.1770). None: the mix is left as loud as it is."""
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Self:
+        if not (self.music or self.sounds):
+            raise ValueError("ask for music, for sounds or for both: neither is nothing to do")
+        return self
+
+    @property
+    def stems(self) -> tuple[StemKind, ...]:
+        """The stems asked for, in the order of `StemKind`."""
+        return tuple(kind for kind in get_args(StemKind) if getattr(self, kind))
+
+
+class Stream(Frozen):
+    """One stream of the source file."""
+
+    index: int
+    kind: Literal["video", "audio", "subtitle", "data", "attachment"]
+    codec: str
+    language: str | None = None
+    title: str | None = None
+
+
+class VideoInput(Frozen):
+    """`video_input`: what came in, and what is asked for."""
+
+    token: str = Field(pattern=r"^[0-9a-f]{32}$")
+    """MD5 of the file's bytes."""
+    name: str
+    """The user's name of the file: for people to read, never part of a path."""
+    media: Literal["video", "image"]
+    path: str
+    """Key of the source file."""
+    container: str
+    """Short name of the container or image format, as in a file's ending: mp4, mkv, jpeg."""
+    size_bytes: int = Field(ge=1)
+    duration_seconds: float | None
+    """How long the picture is shown, first frame to the end of the last. None for a still image."""
+    start_seconds: float = 0
+    """Presentation time of the first frame; other times in the record count from it."""
+    width: int
+    """Pixels, as displayed (rotation and sample aspect ratio applied)."""
+    height: int
+    frame_rate: float | None
+    """Average frames per second. None for a still image."""
+    has_audio: bool
+    """Whether the source has a sound stream that can be decoded."""
+    streams: tuple[Stream, ...]
+    options: Options
+
+    @property
+    def result_seconds(self) -> float:
+        """How long the result is: as long as the picture, or as asked for a still image."""
+        return self.options.seconds if self.duration_seconds is None else self.duration_seconds
+
+
+class Frame(Frozen):
+    """One picture of the video."""
+
+    path: str
+    seconds: float
+    """Presentation time of the frame that was taken, counted from the video's first frame."""
+
+
+class FrameExtraction(Frozen):
+    """`frame_extraction`: pictures spread evenly over the video."""
+
+    model: str
+    folder: str
+    count: int
+    frames: tuple[Frame, ...]
+
+
+class Box(Frozen):
+    """Pixels of the frame, origin in its top left corner; x1 and y1 are exclusive."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+class DetectedObject(Frozen):
+    label: str
+    score: float = Field(ge=0, le=1)
+    box: Box
+
+
+class FrameObjects(Frozen):
+    """What was found in one frame, best score first."""
+
+    frame: int
+    """Index into the frames of `frame_extraction`; 0 for a still image."""
+    width: int
+    height: int
+    objects: tuple[DetectedObject, ...]
+
+
+class ObjectDetection(Frozen):
+    """`object_detection`: objects per frame, and the set of all."""
+
+    model: str
+    confidence: float
+    frames: tuple[FrameObjects, ...]
+    objects: tuple[str, ...]
+    """The set of all labels of the video, in alphabetical order."""
+
+
+class FrameSelection(Frozen):
+    """`frame_selection`: the medoid of the frames' latents."""
+
+    model: str
+    path: str
+    index: int
+    latent_shape: tuple[int, ...]
+    """Shape of one frame's latent before it is flattened."""
+
+
+class Mood(Frozen):
+    """Russell's circumplex: how pleasant, and how intense."""
+
+    valence: float = Field(ge=-1, le=1)
+    arousal: float = Field(ge=-1, le=1)
+
+
+class FrameDescription(Frozen):
+    """`frame_description`: the selected frame in words."""
+
+    model: str
+    question: str | None
+    """What the model was asked; None for a model that is not asked."""
+    text: str
+    mood: Mood | None = None
+    """Only from models that measure one."""
+
+
+class PromptEnhancement(Frozen):
+    """`prompt_enhancement`: the prompts, composed of the description, the objects and the user's own words."""
+
+    model: str
+    music_prompt: str
+    sound_prompt: str
+    negative_prompt: str
+
+
+class Stem(Frozen):
+    """One generated track, 48 kHz stereo, as long as the result."""
+
+    kind: StemKind
+    model: str
+    path: str
+    duration_seconds: float
+    sample_rate: int
+    channels: int
+    model_sample_rate: int
+    """Rate at which the model makes sound; nothing above half of it is in the stem."""
+    model_channels: int
+    prompt: str
+    negative_prompt: str
+    seed: int
+    steps: int | None
+    guidance: float | None
+    candidates: int
+    score: float | None = None
+    """Similarity of prompt and sound (CLAP) of the chosen candidate; None when nothing was ranked."""
+    prompt_words_unread: int = 0
+    """Words at the prompt's end that the model could not read."""
+
+
+class AudioGeneration(Frozen):
+    """`audio_generation`: one stem per kind asked for. Stems are appended as they are made."""
+
+    stems: tuple[Stem, ...]
+
+
+class Reconstruction(Frozen):
+    """`reconstruction`: the sound under the picture."""
+
+    model: str
+    path: str
+    format: VideoFormat | AudioFormat
+    duration_seconds: float
+    picture: Literal["copied", "encoded", "none"]
+    """`copied`: the source's packets, bit for bit. `encoded`: the container cannot hold them, or the input is an image."""
+    video_codec: str | None
+    audio_codec: str
+    sample_rate: int
+    channels: int
+    original_used: bool
+    """Whether the source's own sound is part of the mix."""
+    integrated_lufs: float | None
+    """Loudness of the mix as measured before encoding; None for silence or below the gate."""
+    true_peak_dbtp: float | None
+    notes: tuple[str, ...] = ()
+    """What a person should know: a broken own sound left out, a picture that had to be encoded."""
+
+
+class Outputs(Frozen):
+    """The outputs of the modules behind `video_input`; each is None until its module has run."""
+
+    frame_extraction: FrameExtraction | None = None
+    object_detection: ObjectDetection | None = None
+    frame_selection: FrameSelection | None = None
+    frame_description: FrameDescription | None = None
+    prompt_enhancement: PromptEnhancement | None = None
+    audio_generation: AudioGeneration | None = None
+    reconstruction: Reconstruction | None = None
+
+
+class Record(Outputs):
+    """One JSON record of one run: what came in, and what every module made of it."""
+
+    schema_version: int = SCHEMA_VERSION
+    video_input: VideoInput
+
+    @property
+    def pictures(self) -> tuple[Frame, ...]:
+        """The frames that the vision modules look at: the extracted ones, or the image itself."""
+        if self.video_input.media == "image":
+            return (Frame(path=self.video_input.path, seconds=0),)
+        return self.frame_extraction.frames if self.frame_extraction else ()
+
+    @property
+    def selected(self) -> Frame | None:
+        """The frame to describe: the medoid, or the image itself."""
+        if self.video_input.media == "image":
+            return self.pictures[0]
+        return self.pictures[self.frame_selection.index] if self.frame_selection else None
+
+    @property
+    def modules(self) -> tuple[Module, ...]:
+        """The modules that a record of this kind goes through, in the paper's order."""
+        skipped = ("frame_extraction", "frame_selection") if self.video_input.media == "image" else ()
+        return tuple(module for module in MODULES if module not in skipped)
+
+    def done(self, module: Module) -> bool:
+        """Whether the module's output is complete."""
+        if module == "audio_generation":
+            made = {stem.kind for stem in self.audio_generation.stems} if self.audio_generation else set()
+            return made.issuperset(self.video_input.options.stems)
+        return getattr(self, module) is not None
+
+    def append(self, outputs: Outputs) -> Self:
+        """The record with these outputs added. Stems join those that are there; nothing else may be there already."""
+        added = {name: value for name, value in outputs if value is not None}
+        for name in added:
+            if name == "audio_generation" and self.audio_generation and outputs.audio_generation:
+                stems = (*self.audio_generation.stems, *outputs.audio_generation.stems)
+                added[name] = AudioGeneration(stems=tuple(sorted(stems, key=lambda stem: stem.kind)))
+            elif getattr(self, name) is not None:
+                raise ValueError(f"the record already has {name}")
+        return self.model_copy(update=added)
+
+
+class _Event(Frozen):
+    seq: int = Field(ge=1)
+    """Place in the run's log, from 1, without gaps."""
+    at: float
+    """Unix time, seconds."""
+
+
+class Accepted(_Event):
+    """The run exists: its input was read and found good."""
+
+    type: Literal["accepted"] = "accepted"
+    video_input: VideoInput
+
+
+class Started(_Event):
+    """Somebody works on it."""
+
+    type: Literal["started"] = "started"
+    owner: str
+
+
+class ModuleDone(_Event):
+    """A module has appended its output."""
+
+    type: Literal["module_done"] = "module_done"
+    module: Module
+    output: Outputs
+    """Exactly one of its fields is set."""
+    seconds: float = Field(ge=0)
+    """How long the module took, waiting for its turn included."""
+
+
+class Finished(_Event):
+    """The result is there."""
+
+    type: Literal["finished"] = "finished"
+
+
+class Failed(_Event):
+    """The run ended without a result. What was computed stays."""
+
+    type: Literal["failed"] = "failed"
+    module: Module
+    kind: Literal["input", "internal"]
+    """`input`: the file cannot be worked with. `internal`: we broke."""
+    message: str
+
+
+Event = Annotated[Accepted | Started | ModuleDone | Finished | Failed, Field(discriminator="type")]
+TERMINAL: tuple[str, ...] = ("finished", "failed")
+
+Status = Literal["accepted", "running", "finished", "failed"]
+
+
+class Progress(Frozen):
+    """How far a module is. Not part of the log: the last one is kept, and only while the run lasts."""
+
+    type: Literal["progress"] = "progress"
+    module: Module
+    part: StemKind | None = None
+    step: int
+    steps: int
+
+
+class Timing(Frozen):
+    """How long one module took. `audio_generation` has one per stem, made side by side."""
+
+    module: Module
+    part: StemKind | None = None
+    seconds: float
+
+
+class RunError(Frozen):
+    module: Module
+    kind: Literal["input", "internal"]
+    message: str
+
+
+class Run(Frozen):
+    """A run as its log tells it."""
+
+    id: str
+    status: Status
+    created_at: float
+    """Unix time, seconds."""
+    ended_at: float | None = None
+    record: Record
+    timings: tuple[Timing, ...] = ()
+    error: RunError | None = None
+
+    def apply(self, event: Event) -> Self:
+        """The run after one more event."""
+        match event:
+            case Started():
+                return self.model_copy(update={"status": "running"})
+            case ModuleDone():
+                stems = event.output.audio_generation.stems if event.output.audio_generation else ()
+                timing = Timing(module=event.module, part=stems[0].kind if stems else None, seconds=event.seconds)
+                return self.model_copy(
+                    update={"record": self.record.append(event.output), "timings": (*self.timings, timing)}
+                )
+            case Finished():
+                return self.model_copy(update={"status": "finished", "ended_at": event.at})
+            case Failed():
+                error = RunError(module=event.module, kind=event.kind, message=event.message)
+                return self.model_copy(update={"status": "failed", "ended_at": event.at, "error": error})
+        raise ValueError(f"a log has one {event.type} event, its first")
+
+
+def fold(run_id: str, events: Iterable[Event]) -> Run:
+    """The run that a log tells. Raises ValueError when the log doesn't begin with `accepted`."""
+    run: Run | None = None
+    for event in events:
+        if run is not None:
+            run = run.apply(event)
+        elif isinstance(event, Accepted):
+            record = Record(video_input=event.video_input)
+            run = Run(id=run_id, status="accepted", created_at=event.at, record=record)
+        else:
+            raise ValueError(f"the log of run {run_id} begins with {event.type}, not with accepted")
+    if run is None:
+        raise ValueError(f"the log of run {run_id} is empty")
+    return run
+
+
+class Problem(Frozen):
+    """RFC 9457 problem details: how every error is answered."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+
+
+class ModuleInfo(Frozen):
+    """What stands behind a module."""
+
+    module: Module
+    part: StemKind | None = None
+    model: str
+    """Model, size and revision."""
+    device: str
+    """cpu, cuda:0 …"""
+    profile: Literal["paper", "sketch", "any"]
+    """`sketch` makes drafts without weights; `any` is the same in every profile."""
+    licence: str | None = None
+    """Of the weights, where they have one of their own."""

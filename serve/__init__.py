@@ -1,0 +1,1 @@
+"""How the modules are served: run log, store, one deployment per model, the graph, and the HTTP ingress."""
