@@ -1,0 +1,55 @@
+# Everything runs in .venv, from the versions in constraints.txt. `make help` lists what there is.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+INPUTS := pyproject.toml constraints.txt
+# Threads that spin while they wait slow everything down where processes outnumber cores.
+export OMP_WAIT_POLICY := passive
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+.venv/created:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@touch $@
+
+# What the sketch profile needs: no torch.
+.venv/serve: .venv/created $(INPUTS)
+	@echo "Installing the service (about a minute)…"
+	$(INSTALL) '.[serve]'
+	@touch $@
+
+# Everything, torch and the published models' libraries too: about 6 GB.
+.venv/dev: .venv/created $(INPUTS)
+	@echo "Installing everything, torch too (about 6 GB)…"
+	$(INSTALL) '.[dev]'
+	@touch $@ .venv/serve
+
+demo: .venv/serve ## make a silent sample video, start the service, give the video its sound: out/demo.mp4
+	$(BIN)/python -m client.demo
+
+serve: .venv/serve ## start the service (sketch profile) on http://127.0.0.1:8000
+	RAY_USAGE_STATS_ENABLED=0 $(BIN)/serve run serve_config.yaml
+
+lint: .venv/dev ## style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy models serve client tests bench
+
+test: lint ## style, types and the whole suite
+	$(BIN)/python -m pytest
+
+bench: .venv/dev ## what we claim about speed, measured here
+	@for program in bench/*.py; do echo "== $$program"; $(BIN)/python $$program || exit 1; done
+
+constraints: ## renew constraints.txt: the newest versions that fit together
+	rm -rf build/resolve && $(PYTHON) -m venv build/resolve
+	build/resolve/bin/python -m pip install --quiet --upgrade pip
+	build/resolve/bin/python -m pip install --quiet '.[dev]'
+	build/resolve/bin/python -m pip freeze --exclude immersivaudio --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' > constraints.txt
+
+.PHONY: help demo serve lint test bench constraints

@@ -1,0 +1,62 @@
+"""Dynamic batching: whenever the model is free, it gets the largest batch that is waiting.
+
+`ray.serve.batch` of 2.60 forms its batches on a timer, also while the one before is still being computed: calls that come in one by
+one during a long batch are then computed one by one. Here they wait together.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class GreedyBatcher(Generic[Item, Result]):
+    """Calls `run(items) -> results` in a thread of its own, one batch at a time, in order of arrival.
+
+    A caller that is cancelled before its batch begins is left out of it. An exception goes to every caller of its batch.
+    """
+
+    def __init__(self, run: Callable[[Sequence[Item]], Sequence[Result]], *, largest: int) -> None:
+        self._run = run
+        self._largest = largest
+        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._worker: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+
+    async def submit(self, item: Item) -> Result:
+        """The item's result, after it had its turn."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Result] = loop.create_future()
+        self._waiting.append((item, answer))
+        if self._worker is None or self._worker.done():
+            # An empty context: Serve cancels whatever hangs on a request together with that request.
+            self._worker = loop.create_task(self._work(), context=contextvars.Context())
+        return await answer
+
+    async def _work(self) -> None:
+        while self._waiting:
+            batch = [(item, answer) for item, answer in self._waiting if not answer.cancelled()][: self._largest]
+            taken = {id(answer) for _, answer in batch}
+            self._waiting = [entry for entry in self._waiting if id(entry[1]) not in taken and not entry[1].cancelled()]
+            if batch:
+                await self._compute(batch)
+
+    async def _compute(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        loop = asyncio.get_running_loop()
+        items = [item for item, _ in batch]
+        try:
+            results = await loop.run_in_executor(self._thread, self._run, items)
+            if len(results) != len(items):
+                raise RuntimeError(f"{len(results)} results for a batch of {len(items)}")
+        except Exception as error:
+            for _, answer in batch:
+                if not answer.done():
+                    answer.set_exception(error)
+            return
+        for (_, answer), result in zip(batch, results, strict=True):
+            if not answer.done():
+                answer.set_result(result)

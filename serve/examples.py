@@ -1,0 +1,180 @@
+"""Examples for the OpenAPI description. Made of the record's own classes, so that they cannot say what the service would not."""
+
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import BaseModel
+
+from models.record import (
+    Accepted,
+    Box,
+    DetectedObject,
+    Finished,
+    Frame,
+    FrameDescription,
+    FrameExtraction,
+    FrameObjects,
+    FrameSelection,
+    ModuleDone,
+    ModuleInfo,
+    Mood,
+    ObjectDetection,
+    Options,
+    Outputs,
+    Problem,
+    Progress,
+    PromptEnhancement,
+    Started,
+    Stream,
+    VideoInput,
+    fold,
+)
+
+_TOKEN = "9e107d9d372bb6826bd81d3542a419d6"  # noqa: S105 (the MD5 of an example)
+_FRAMES = f"videos/{_TOKEN}/frames-0f343b0931126a20"
+_INPUT = VideoInput(
+    token=_TOKEN,
+    name="beach.mp4",
+    media="video",
+    path=f"videos/{_TOKEN}/source.mp4",
+    container="mp4",
+    size_bytes=2_345_678,
+    duration_seconds=12.0,
+    width=1280,
+    height=720,
+    frame_rate=25.0,
+    has_audio=False,
+    streams=(Stream(index=0, kind="video", codec="h264"),),
+    options=Options(seed=7, sound_prompt="gentle surf"),
+)
+_OUTPUTS = (
+    Outputs(
+        frame_extraction=FrameExtraction(
+            model="ffmpeg", folder=_FRAMES, count=1, frames=(Frame(path=f"{_FRAMES}/0001.jpg", seconds=6.0),)
+        )
+    ),
+    Outputs(
+        object_detection=ObjectDetection(
+            model="yolov9c",
+            confidence=0.25,
+            frames=(
+                FrameObjects(
+                    frame=0,
+                    width=1280,
+                    height=720,
+                    objects=(DetectedObject(label="surfboard", score=0.8, box=Box(x0=410, y0=300, x1=620, y1=380)),),
+                ),
+            ),
+            objects=("surfboard",),
+        )
+    ),
+    Outputs(
+        frame_selection=FrameSelection(
+            model="resnet18", path=f"{_FRAMES}/0001.jpg", index=0, latent_shape=(512, 16, 29)
+        )
+    ),
+    Outputs(
+        frame_description=FrameDescription(
+            model="moondream2",
+            question="Describe shortly this image",
+            text="Waves roll onto a sunlit beach.",
+            mood=Mood(valence=0.6, arousal=-0.2),
+        )
+    ),
+    Outputs(
+        prompt_enhancement=PromptEnhancement(
+            model="template",
+            music_prompt="Instrumental music for: waves roll onto a sunlit beach",
+            sound_prompt="Gentle surf. Waves roll onto a sunlit beach, surfboard",
+            negative_prompt="Low quality, average quality.",
+        )
+    ),
+)
+_EVENTS = [
+    Accepted(seq=1, at=1_790_000_000.0, video_input=_INPUT),
+    Started(seq=2, at=1_790_000_000.1, owner="5f0c"),
+    *(
+        ModuleDone(
+            seq=3 + i, at=1_790_000_001.0 + i, module=next(n for n, v in output if v), output=output, seconds=0.9
+        )  # type: ignore[arg-type]
+        for i, output in enumerate(_OUTPUTS)
+    ),
+]
+_PROGRESS = Progress(module="audio_generation", part="music", step=12, steps=20)
+_LAST = Finished(seq=10, at=1_790_000_020.0)
+
+RUN = fold("0b5c9f5d2a1e4c0f8a7b6c5d4e3f2a1b", _EVENTS).model_dump(mode="json")
+SSE_STREAM = (
+    "".join(f"id: {event.seq}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n" for event in _EVENTS[:2])
+    + f"event: progress\ndata: {_PROGRESS.model_dump_json()}\n\n: heartbeat\n\n"
+    + f"id: {_LAST.seq}\nevent: finished\ndata: {_LAST.model_dump_json()}\n\n"
+)
+NDJSON_STREAM = "".join(item.model_dump_json() + "\n" for item in (*_EVENTS[:2], _PROGRESS, _LAST))
+MODULES = [
+    ModuleInfo(module="frame_extraction", model="ffmpeg", device="cpu", profile="any").model_dump(mode="json"),
+    ModuleInfo(
+        module="audio_generation",
+        part="music",
+        model="cvssp/audioldm2-music",
+        device="cuda:0",
+        profile="paper",
+        licence="CC-BY-NC-SA-4.0",
+    ).model_dump(mode="json"),
+]
+
+SUBMISSION: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "file": {"type": "string", "format": "binary", "description": "A video or an image."},
+                        "options": {
+                            "type": "string",
+                            "contentMediaType": "application/json",
+                            "contentSchema": Options.model_json_schema(),
+                            "description": "What is asked for, as JSON.",
+                        },
+                    },
+                },
+                "example": {
+                    "file": "(the bytes of beach.mp4)",
+                    "options": '{"sound_prompt": "gentle surf", "seed": 7}',
+                },
+            }
+        },
+    }
+}
+
+
+def of(description: str, example: Any) -> dict[str, Any]:
+    """An OpenAPI response with a JSON example."""
+    return {"description": description, "content": {"application/json": {"example": example}}}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI responses for errors."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for status in map(HTTPStatus, statuses):
+        example = Problem(title=status.phrase, status=status, detail=_DETAILS[status]).model_dump()
+        content = {"application/problem+json": {"schema": _schema(Problem), "example": example}}
+        found[int(status)] = {"description": status.phrase, "content": content}
+    return found
+
+
+def _schema(kind: type[BaseModel]) -> dict[str, Any]:
+    return kind.model_json_schema()
+
+
+_DETAILS = {
+    404: "there is no run 'latest': an id is 32 hexadecimal digits",
+    413: "the file is larger than the 64 MiB that are taken in one request",
+    415: "this is text, not a video or an image",
+    416: "the file has 2345678 bytes",
+    422: "options: seed: Input should be less than 4294967296, not 5000000000",
+    503: "not every module answers yet; try again",
+}

@@ -1,0 +1,127 @@
+"""A run is a log: `runs/<run id>/events/000001.json` … , one small object per event, each created once and never changed.
+
+Create-only is the whole of the fencing: a writer that has lost its run finds the next number taken, and stops. Nothing is kept in
+memory that could not be read again; a follower needs nothing but the store.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Self
+
+from pydantic import TypeAdapter
+
+from models.errors import NotFound
+from models.record import MODULES, TERMINAL, Accepted, Event, Module, Progress, Run, StemKind, VideoInput, fold
+from models.schema import Frozen
+from serve.store import Store, Taken
+
+EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+POLL_SECONDS = (0.01, 0.1)  # how often a follower looks: soon after something has happened, less often later
+PROGRESS_SECONDS = 0.5
+
+
+class LostRun(Exception):
+    """Somebody else writes this run's log."""
+
+
+class Heartbeat(Frozen):
+    """Nothing has happened; the line is alive."""
+
+    type: str = "heartbeat"
+
+
+def event_key(run_id: str, seq: int) -> str:
+    return f"runs/{run_id}/events/{seq:06d}.json"
+
+
+def progress_key(run_id: str, module: Module, part: StemKind | None) -> str:
+    return f"runs/{run_id}/progress/{module}{'.' + part if part else ''}.json"
+
+
+class RunLog:
+    """One run's log, for one writer. `run` is what the log tells up to the last event read or written."""
+
+    def __init__(self, store: Store, run: Run, seq: int) -> None:
+        self._store = store
+        self._seq = seq
+        self._lock = asyncio.Lock()
+        self.run = run
+
+    @classmethod
+    async def create(cls, store: Store, run_id: str, video_input: VideoInput) -> Self:
+        """Begin a run: its first event."""
+        event = Accepted(seq=1, at=time.time(), video_input=video_input)
+        await store.create(event_key(run_id, 1), event.model_dump_json().encode())
+        return cls(store, fold(run_id, [event]), 1)
+
+    @classmethod
+    async def open(cls, store: Store, run_id: str) -> Self:
+        """Read a run's log to its end. Raises NotFound."""
+        events = [event async for event in read_events(store, run_id, after=0)]
+        if not events:
+            raise NotFound(f"there is no run {run_id}")
+        return cls(store, fold(run_id, events), len(events))
+
+    async def append(self, make: type[Event], **fields: object) -> None:
+        """Write the next event. Raises LostRun when its number is taken."""
+        async with self._lock:
+            event: Event = make(seq=self._seq + 1, at=time.time(), **fields)  # type: ignore[operator]
+            run = self.run.apply(event)
+            try:
+                await self._store.create(event_key(self.run.id, event.seq), event.model_dump_json().encode())
+            except Taken as error:
+                raise LostRun(f"event {event.seq} of run {self.run.id} was written by somebody else") from error
+            self.run, self._seq = run, event.seq
+
+
+async def read_events(store: Store, run_id: str, *, after: int) -> AsyncIterator[Event]:
+    """The events that are there now, from number after + 1."""
+    seq = after + 1
+    while data := await store.read(event_key(run_id, seq)):
+        yield EVENT.validate_json(data)
+        seq += 1
+
+
+async def follow_events(
+    store: Store, run_id: str, *, after: int = 0, heartbeat_seconds: float = 10
+) -> AsyncIterator[Event | Progress | Heartbeat]:
+    """Events as they are written, up to the one that ends the run, with the progress of modules and heartbeats between.
+
+    Also for a run that ended long ago, and from any place in its log: following from its end repeats its last event.
+    """
+    quiet_since = looked_for_progress = time.monotonic()
+    told: dict[str, Progress] = {}
+    if after > 0:
+        seen = await store.read(event_key(run_id, after))
+        if seen is None:  # a place that this log never had: tell it from the start
+            after = 0
+        elif (event := EVENT.validate_json(seen)).type in TERMINAL:
+            yield event
+            return
+    while True:
+        async for event in read_events(store, run_id, after=after):
+            after, quiet_since = event.seq, time.monotonic()
+            yield event
+            if event.type in TERMINAL:
+                return
+        now = time.monotonic()
+        if now - looked_for_progress > PROGRESS_SECONDS:
+            looked_for_progress = now
+            async for progress in _progress(store, run_id, told):
+                quiet_since = now
+                yield progress
+        if now - quiet_since > heartbeat_seconds:
+            quiet_since = now
+            yield Heartbeat()
+        shortest, longest = POLL_SECONDS
+        await asyncio.sleep(min(longest, max(shortest, (now - quiet_since) / 5)))
+
+
+async def _progress(store: Store, run_id: str, told: dict[str, Progress]) -> AsyncIterator[Progress]:
+    for key in await store.keys(f"runs/{run_id}/progress"):
+        data = await store.read(key)
+        progress = Progress.model_validate_json(data) if data else None
+        if progress and told.get(key) != progress and progress.module in MODULES:
+            told[key] = progress
+            yield progress

@@ -1,0 +1,87 @@
+"""The deployment that owns runs: it calls the modules in the order of the graph and writes the log."""
+
+import asyncio
+import contextvars
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from ray import serve as rs
+from ray.exceptions import RayTaskError
+from ray.serve.handle import DeploymentHandle
+
+from models import steps
+from models.errors import ImmersivaudioError
+from models.prompt_enhancement import PromptEnhancer
+from models.record import ModuleInfo, Outputs, Record
+from serve.runner import Call, Runner, Unit
+from serve.settings import AppSettings
+from serve.store import Store
+
+Handles = dict[str, DeploymentHandle[Any]]
+
+# Which deployment computes what. `prompt_enhancement` is string interpolation: not worth a process.
+SERVED_BY: dict[Unit, str] = {
+    Unit("frame_extraction"): "FrameExtractor",
+    Unit("object_detection"): "ObjectDetector",
+    Unit("frame_selection"): "FrameSelector",
+    Unit("frame_description"): "FrameDescriber",
+    Unit("audio_generation", "music"): "MusicGenerator",
+    Unit("audio_generation", "sounds"): "SoundGenerator",
+    Unit("reconstruction"): "Reconstructor",
+}
+
+
+@rs.deployment
+class Pipeline:
+    """Owns runs. A replica that dies loses none: the log says what is done."""
+
+    def __init__(self, settings: AppSettings, modules: Handles) -> None:
+        enhancer = PromptEnhancer(settings.prompt_enhancement)
+
+        async def enhance(run_id: str, record: Record) -> Outputs:
+            return Outputs(prompt_enhancement=steps.enhance_prompt(record, enhancer))
+
+        self._enhancer = enhancer
+        self._modules = modules
+        calls: dict[Unit, Call] = {unit: _call(modules[name]) for unit, name in SERVED_BY.items()}
+        calls[Unit("prompt_enhancement")] = enhance
+        self._runner = Runner(Store(settings.store), calls, owner=uuid.uuid4().hex)
+        self._working: set[asyncio.Task[None]] = set()
+
+    async def start(self, run_id: str) -> None:
+        """Begin working on a run, and return. The work ends by itself, whoever asked for it."""
+        loop = asyncio.get_running_loop()
+        # An empty context: Serve cancels whatever hangs on a request together with that request.
+        task = loop.create_task(self._runner.execute(run_id), context=contextvars.Context())
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+
+    async def info(self) -> Sequence[ModuleInfo]:
+        """What every module has loaded. Raises when one does not answer."""
+        served: list[ModuleInfo] = await asyncio.gather(
+            *(self._modules[name].info.remote() for name in SERVED_BY.values())
+        )
+        own = ModuleInfo(module="prompt_enhancement", model=self._enhancer.model, device="cpu", profile="any")
+        return [*served[:4], own, *served[4:]]
+
+
+def _call(handle: DeploymentHandle[Any]) -> Call:
+    async def call(run_id: str, record: Record) -> Outputs:
+        with plain_errors():
+            outputs: Outputs = await handle.run.remote(run_id, record)
+        return outputs
+
+    return call
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Lets an error of ours out of another process as it was raised there, without that process' traceback for a message."""
+    try:
+        yield
+    except RayTaskError as error:
+        if isinstance(error.cause, ImmersivaudioError):
+            raise error.cause from None
+        raise

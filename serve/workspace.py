@@ -1,0 +1,48 @@
+"""A module's files while it works: read from the store, written to scratch, and in the store before anything names them."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from serve.store import Store
+
+
+class StoreWorkspace:
+    """A `models.steps.Workspace` on the store, for one step, in one thread.
+
+    with StoreWorkspace(store, run_id) as files:
+        outputs = step(record, model, files)
+        files.keep()
+    """
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self.run = f"runs/{run_id}"
+        self._store = store
+        self._written: dict[str, Path] = {}
+
+    def __enter__(self) -> Self:
+        self._scratch = Path(tempfile.mkdtemp(prefix="immersivaudio-"))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def path(self, key: str) -> Path:
+        """The object as a file."""
+        return self._written.get(key) or self._store.local(key, self._scratch / "read")
+
+    def new(self, key: str) -> Path:
+        """Where to write what `keep` puts into the store under this key."""
+        path = self._scratch / "written" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._written[key] = path
+        return path
+
+    def keep(self) -> None:
+        """Put everything written into the store."""
+        for key, path in self._written.items():
+            self._store.put_now(key, path)

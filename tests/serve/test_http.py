@@ -1,0 +1,344 @@
+"""The HTTP contract, through the real service and store, without Ray and without models."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import httpx
+import pytest
+
+from models.errors import DamagedMedia
+from models.record import Finished, ModuleDone, ModuleInfo, Options, Started, VideoInput
+from serve.http import create_app
+from serve.log import RunLog
+from serve.service import Backend, RunService
+from serve.store import Store
+from tests.serve import records
+
+LARGEST = 200_000
+VIDEO = b"\x00\x01video" * 1000
+
+
+class Graph:
+    """Stands behind the service: knows every file that begins like VIDEO, and only notes what it should start."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.options: list[Options] = []
+        self.names: list[str] = []
+        self.answers = True
+
+    async def probe(self, key: str, name: str, options: Options) -> VideoInput:
+        self.options.append(options)
+        self.names.append(name)
+        data = await self.store.read(key)
+        if data is None or not data.startswith(VIDEO[:7]):
+            raise DamagedMedia("no frame of this file decodes")
+        return records.video_input(name=name or "unnamed", path=key, options=options)
+
+    async def start(self, run_id: str) -> None:
+        self.started.append(run_id)
+
+    async def modules(self) -> Sequence[ModuleInfo]:
+        if not self.answers:
+            await asyncio.sleep(60)
+        return [ModuleInfo(module="frame_extraction", model="ffmpeg", device="cpu", profile="any")]
+
+    store: Store
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Graph:
+    graph = Graph()
+    graph.store = Store(str(tmp_path / "store"))
+    return graph
+
+
+@pytest.fixture
+async def http(graph: Graph) -> AsyncIterator[httpx.AsyncClient]:
+    service = RunService(graph.store, Backend(graph.probe, graph.start, graph.modules), heartbeat_seconds=0.1)
+    app = create_app(service, upload_bytes=LARGEST)
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client
+
+
+def files_in(store: Path) -> list[Path]:
+    return [path for path in store.rglob("*") if path.is_file()]
+
+
+async def submit(http: httpx.AsyncClient, **options: object) -> httpx.Response:
+    return await http.post("/v1/runs", files={"file": ("a.mp4", VIDEO)}, data={"options": json.dumps(options)})
+
+
+def assert_problem(answer: httpx.Response, status: int, *words: str) -> None:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    told = answer.json()
+    assert told["status"] == status
+    for word in words:
+        assert word in told["detail"]
+
+
+async def test_a_video_is_accepted_and_started(http: httpx.AsyncClient, graph: Graph) -> None:
+    answer = await submit(http, k=5, music_prompt="slow piano")
+    assert answer.status_code == 202
+    run = answer.json()
+    assert answer.headers["location"] == f"/v1/runs/{run['id']}"
+    assert graph.started == [run["id"]]
+    assert run["status"] == "accepted"
+    assert run["record"]["video_input"]["options"]["k"] == 5
+    assert (await http.get(answer.headers["location"])).json() == run
+    source = await http.get(f"/v1/runs/{run['id']}/artifacts/source")
+    assert source.content == VIDEO
+
+
+async def test_a_seed_is_drawn_once_and_told(http: httpx.AsyncClient) -> None:
+    seeds = [(await submit(http)).json()["record"]["video_input"]["options"]["seed"] for _ in range(2)]
+    assert None not in seeds
+    assert seeds[0] != seeds[1]
+    given = (await submit(http, seed=7)).json()
+    assert given["record"]["video_input"]["options"]["seed"] == 7
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ('{"sead": 3}', ("sead",)),
+        ('{"k": 0}', ("k", "greater than 0")),
+        ('{"candidates": 99}', ("candidates", "less than or equal to 8")),
+        ('{"seconds": 1e9}', ("seconds", "1800")),
+        ('{"seed": -1}', ("seed", "greater than or equal to 0")),
+        ('{"format": "avi"}', ("format", "'mp4'")),
+        ('{"music": false, "sounds": false}', ("neither",)),
+        ('{"guidance": NaN}', ("options",)),
+        ("[1, 2]", ("options",)),
+        ("{nonsense", ("options",)),
+    ],
+)
+async def test_wrong_options_are_refused_by_name_and_with_their_bounds(
+    http: httpx.AsyncClient, graph: Graph, tmp_path: Path, options: str, words: tuple[str, ...]
+) -> None:
+    answer = await http.post("/v1/runs", files={"file": ("a.mp4", VIDEO)}, data={"options": options})
+    assert_problem(answer, 422, *words)
+    assert graph.started == []
+    assert files_in(tmp_path) == []
+
+
+async def test_a_file_that_is_not_a_video_leaves_nothing_behind(
+    http: httpx.AsyncClient, graph: Graph, tmp_path: Path
+) -> None:
+    answer = await http.post("/v1/runs", files={"file": ("a.mp4", b"<html>not a video</html>")})
+    assert_problem(answer, 422, "no frame")
+    assert graph.started == []
+    assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "words"),
+    [
+        (
+            {"content": b"raw bytes", "headers": {"content-type": "video/mp4"}},
+            415,
+            ("multipart/form-data", "video/mp4"),
+        ),
+        ({"content": b""}, 415, ("untyped",)),
+        ({"data": {"options": "{}"}}, 415, ("x-www-form-urlencoded",)),
+        ({"files": {"video": ("a.mp4", VIDEO)}}, 422, ("unknown part 'video'",)),
+        ({"files": {"file": ("a.mp4", VIDEO)}, "data": {"seed": "3"}}, 422, ("unknown part 'seed'",)),
+        ({"files": {"options": (None, "{}")}}, 422, ("there is no file",)),
+        ({"files": {"file": ("a.mp4", b"v" * 300_000)}}, 413, ("0.190735 MiB",)),
+        (
+            {"content": b"rubbish", "headers": {"content-type": "multipart/form-data; boundary=x"}},
+            400,
+            (),
+        ),
+    ],
+    ids=["raw", "empty", "urlencoded", "other-part", "option-as-part", "no-file", "too-large", "malformed"],
+)
+async def test_a_malformed_submission_is_refused_in_words(
+    http: httpx.AsyncClient, tmp_path: Path, request_: dict[str, object], status: int, words: tuple[str, ...]
+) -> None:
+    answer = await http.post("/v1/runs", **request_)  # type: ignore[arg-type]
+    assert_problem(answer, status, *words)
+    assert files_in(tmp_path) == []
+
+
+async def test_a_body_without_a_length_is_cut_off_at_the_limit(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n'
+        while sent < 100 * LARGEST:
+            sent += 10_000
+            yield b"v" * 10_000
+
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    assert_problem(await http.post("/v1/runs", content=endless(), headers=headers), 413)
+    assert sent < 2 * LARGEST + 100_000
+    assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["a b'\".mp4", "../../etc/passwd", "Übung ☃.mp4", "x" * 300 + ".mp4", "-y.mp4", "a;b|c.mp4"]
+)
+async def test_a_files_name_is_never_part_of_a_path(http: httpx.AsyncClient, tmp_path: Path, name: str) -> None:
+    answer = await http.post("/v1/runs", files={"file": (name, VIDEO)})
+    assert answer.status_code == 202
+    stored = {str(path.relative_to(tmp_path / "store")) for path in files_in(tmp_path)}
+    assert stored == {f"videos/{records.TOKEN}/source.mp4", f"runs/{answer.json()['id']}/events/000001.json"}
+
+
+async def _ended_run(http: httpx.AsyncClient, graph: Graph) -> str:
+    run_id: str = (await submit(http)).json()["id"]
+    log = await RunLog.open(graph.store, run_id)
+    await log.append(Started, owner="me")
+    output = records.output("frame_extraction")
+    await log.append(ModuleDone, module="frame_extraction", output=output, seconds=0.5)
+    await log.append(Finished)
+    return run_id
+
+
+async def test_events_are_told_as_server_sent_events(http: httpx.AsyncClient, graph: Graph) -> None:
+    run_id = await _ended_run(http, graph)
+    answer = await http.get(f"/v1/runs/{run_id}/events")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    blocks = answer.text.strip().split("\n\n")
+    assert [block.split("\n")[:2] for block in blocks] == [
+        ["id: 1", "event: accepted"],
+        ["id: 2", "event: started"],
+        ["id: 3", "event: module_done"],
+        ["id: 4", "event: finished"],
+    ]
+    assert json.loads(blocks[2].split("data: ")[1])["output"]["frame_extraction"]["count"] == 1
+
+
+async def test_events_are_told_as_ndjson_from_anywhere(http: httpx.AsyncClient, graph: Graph) -> None:
+    run_id = await _ended_run(http, graph)
+    path, ndjson = f"/v1/runs/{run_id}/events", {"accept": "application/x-ndjson"}
+    for ask, first in (({}, 1), ({"params": {"after": 2}}, 3), ({"headers": {**ndjson, "last-event-id": "3"}}, 4)):
+        answer = await http.get(path, **{"headers": ndjson, **ask})  # type: ignore[arg-type]
+        assert answer.headers["content-type"].startswith("application/x-ndjson")
+        assert [json.loads(line)["seq"] for line in answer.text.splitlines()] == list(range(first, 5))
+
+
+async def test_following_a_submission_streams_its_events(http: httpx.AsyncClient, graph: Graph) -> None:
+    async def start(run_id: str) -> None:
+        log = await RunLog.open(graph.store, run_id)
+        await log.append(Finished)
+
+    graph.start = start  # type: ignore[method-assign]
+    headers = {"accept": "application/x-ndjson"}
+    service = RunService(graph.store, Backend(graph.probe, start, graph.modules))
+    transport = httpx.ASGITransport(app=create_app(service, upload_bytes=LARGEST))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        answer = await client.post(
+            "/v1/runs", params={"follow": True}, files={"file": ("a.mp4", VIDEO)}, headers=headers
+        )
+    assert answer.status_code == 200
+    assert [json.loads(line)["type"] for line in answer.text.splitlines()] == ["accepted", "finished"]
+    assert (await http.get(answer.headers["location"])).json()["status"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "start", "end"),
+    [
+        (None, 200, 0, 7000),
+        ("bytes=0-0", 206, 0, 1),
+        ("bytes=100-199", 206, 100, 200),
+        ("bytes=6990-", 206, 6990, 7000),
+        ("bytes=-10", 206, 6990, 7000),
+        ("bytes=-99999", 206, 0, 7000),
+        ("bytes=6000-99999", 206, 6000, 7000),
+        ("bytes=5-3", 200, 0, 7000),
+        ("bytes=0-1,5-6", 200, 0, 7000),
+        ("lines=1-2", 200, 0, 7000),
+        ("bytes=-", 200, 0, 7000),
+    ],
+)
+async def test_a_part_of_an_artifact_can_be_asked_for(
+    http: httpx.AsyncClient, asked: str | None, status: int, start: int, end: int
+) -> None:
+    run_id = (await submit(http)).json()["id"]
+    headers = {"range": asked} if asked else {}
+    answer = await http.get(f"/v1/runs/{run_id}/artifacts/source", headers=headers)
+    assert (answer.status_code, answer.content) == (status, VIDEO[start:end])
+    assert answer.headers["content-type"] == "video/mp4"
+    assert int(answer.headers["content-length"]) == end - start
+    if status == 206:
+        assert answer.headers["content-range"] == f"bytes {start}-{end - 1}/7000"
+
+
+async def test_a_range_behind_the_end_is_refused_with_the_size(http: httpx.AsyncClient) -> None:
+    run_id = (await submit(http)).json()["id"]
+    answer = await http.get(f"/v1/runs/{run_id}/artifacts/source", headers={"range": "bytes=7000-"})
+    assert_problem(answer, 416, "7000")
+    assert answer.headers["content-range"] == "bytes */7000"
+
+
+async def test_an_unchanged_artifact_is_not_sent_again(http: httpx.AsyncClient) -> None:
+    path = f"/v1/runs/{(await submit(http)).json()['id']}/artifacts/source"
+    head = await http.head(path)
+    assert (head.content, head.headers["content-length"]) == (b"", "7000")
+    again = await http.get(path, headers={"if-none-match": head.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    stale = await http.get(path, headers={"range": "bytes=0-9", "if-range": '"another"'})
+    assert (stale.status_code, len(stale.content)) == (200, 7000)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/v1/runs/" + "f" * 32, ("no run",)),
+        ("/v1/runs/..%2f..%2fetc", ()),
+        ("/v1/runs/latest", ("32 hexadecimal",)),
+        ("/v1/runs/latest/events", ("32 hexadecimal",)),
+        ("/v1/nothing", ()),
+    ],
+)
+async def test_what_is_not_there_is_a_404(http: httpx.AsyncClient, path: str, words: tuple[str, ...]) -> None:
+    assert_problem(await http.get(path), 404, *words)
+
+
+async def test_an_artifact_that_is_not_there_says_why(http: httpx.AsyncClient) -> None:
+    path = f"/v1/runs/{(await submit(http, sounds=False)).json()['id']}/artifacts/"
+    assert_problem(await http.get(path + "video"), 404, "none yet", "accepted")
+    assert_problem(await http.get(path + "sounds"), 404, "not asked for")
+    assert_problem(await http.get(path + "event"), 404, "'event'", "video, audio, music")
+
+
+async def test_what_broke_in_us_is_a_500_without_its_secrets(http: httpx.AsyncClient, graph: Graph) -> None:
+    async def broken(key: str, name: str, options: Options) -> VideoInput:
+        raise OSError("/secret/path is gone")
+
+    service = RunService(graph.store, Backend(broken, graph.start, graph.modules))
+    transport = httpx.ASGITransport(app=create_app(service, upload_bytes=LARGEST), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        answer = await client.post("/v1/runs", files={"file": ("a.mp4", VIDEO)})
+    assert_problem(answer, 500)
+    assert "secret" not in answer.text
+
+
+async def test_readiness_is_that_of_the_modules(
+    http: httpx.AsyncClient, graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve.http.READY_SECONDS", 0.05)
+    assert (await http.get("/readyz")).json() == {"status": "ready"}
+    assert (await http.get("/v1/modules")).json()[0]["model"] == "ffmpeg"
+    graph.answers = False
+    assert_problem(await http.get("/readyz"), 503)
+    assert (await http.get("/healthz")).json() == {"status": "ok"}
+
+
+async def test_every_call_is_described_with_an_example(http: httpx.AsyncClient) -> None:
+    described = (await http.get("/openapi.json")).json()
+    assert set(described["paths"]) >= {"/v1/runs", "/v1/runs/{run_id}", "/v1/runs/{run_id}/events", "/v1/modules"}
+    for path, calls in described["paths"].items():
+        for verb, call in calls.items():
+            contents = [
+                content for answer in call["responses"].values() for content in answer.get("content", {}).values()
+            ]
+            assert any("example" in content for content in contents), f"{verb} {path} has no example"
+    assert (await http.get("/docs")).status_code == 200

@@ -1,0 +1,109 @@
+"""Settings files say what they mean, or are refused."""
+
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+from pydantic import BaseModel, ValidationError
+from ray.serve.schema import ServeDeploySchema
+
+from models.audio_generation.audioldm2 import AudioLDM2Settings
+from models.frame_description import ImageTextSettings, Moondream2Settings
+from models.object_detection import ObjectDetectionSettings
+from models.sketch import SketchAudioSettings, SketchSceneSettings
+from serve.settings import AppSettings
+
+ROOT = Path(__file__).parents[2]
+FILES = ("serve_config.yaml", "serve_config.gpu.yaml")
+
+
+def _unknown_keys(schema: type[BaseModel], given: Any, place: str = "") -> list[str]:
+    """Keys that Serve would pass over in silence."""
+    if not isinstance(given, dict):
+        return []
+    unknown = []
+    for key, value in given.items():
+        field = schema.model_fields.get(key)
+        if field is None:
+            unknown.append(place + key)
+            continue
+        inner = [kind for kind in _classes(field.annotation) if issubclass(kind, BaseModel)]
+        for item in value if isinstance(value, list) else [value]:
+            unknown += _unknown_keys(inner[-1], item, f"{place}{key}.") if inner else []
+    return unknown
+
+
+def _classes(annotation: Any) -> list[type]:
+    if isinstance(annotation, type):
+        return [annotation]
+    return [found for argument in get_args(annotation) for found in _classes(argument)]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_key_of_the_file_is_one_that_serve_reads(name: str) -> None:
+    config = yaml.safe_load((ROOT / name).read_text())
+    assert _unknown_keys(ServeDeploySchema, config) == []
+    ServeDeploySchema.model_validate(config)
+
+
+def test_a_misspelt_key_would_be_noticed() -> None:
+    config = yaml.safe_load((ROOT / FILES[0]).read_text())
+    config["applications"][0]["deployments"][0]["max_ongoing_request"] = 3
+    assert _unknown_keys(ServeDeploySchema, config) == ["applications.deployments.max_ongoing_request"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_files_listen_on_this_machine_alone(name: str) -> None:
+    config = yaml.safe_load((ROOT / name).read_text())
+    assert config["http_options"]["host"] == "127.0.0.1"
+
+
+def test_one_replica_of_everything_fits_on_one_gpu() -> None:
+    config = yaml.safe_load((ROOT / "serve_config.gpu.yaml").read_text())
+    deployments = config["applications"][0]["deployments"]
+    shares = {item["name"]: item["ray_actor_options"].get("num_gpus", 0) for item in deployments}
+    assert 0 < sum(shares.values()) <= 1
+    assert all(shares[name] > 0 for name in ("ObjectDetector", "FrameSelector", "FrameDescriber"))
+    for name in ("MusicGenerator", "SoundGenerator"):
+        scaling = next(item["autoscaling_config"] for item in deployments if item["name"] == name)
+        assert scaling["max_replicas"] > scaling["min_replicas"] >= 1
+
+
+def test_the_default_needs_no_weights() -> None:
+    settings = AppSettings()
+    assert isinstance(settings.object_detection, SketchSceneSettings)
+    assert isinstance(settings.music, SketchAudioSettings)
+
+
+def test_the_paper_profile_is_the_papers_models() -> None:
+    settings = AppSettings(profile="paper")
+    assert isinstance(settings.object_detection, ObjectDetectionSettings)
+    assert isinstance(settings.frame_description, Moondream2Settings)
+    assert isinstance(settings.music, AudioLDM2Settings)
+    assert isinstance(settings.sounds, AudioLDM2Settings)
+    assert (settings.music.checkpoint, settings.sounds.checkpoint) == ("cvssp/audioldm2-music", "cvssp/audioldm2")
+
+
+def test_one_module_may_be_changed_alone() -> None:
+    given = {"kind": "image-text-to-text", "weights": "/weights/llava"}
+    settings = AppSettings.model_validate({"profile": "paper", "frame_description": given})
+    assert isinstance(settings.frame_description, ImageTextSettings)
+    assert isinstance(settings.music, AudioLDM2Settings)
+    settings = AppSettings.model_validate({"profile": "paper", "music": {"device": "cpu"}})
+    assert isinstance(settings.music, AudioLDM2Settings)
+    assert (settings.music.checkpoint, settings.music.device) == ("cvssp/audioldm2-music", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"profil": "paper"}, "profil"),
+        ({"profile": "papr"}, "papr"),
+        ({"frame_extraction": {"long_sied": 3}}, "long_sied"),
+        ({"object_detection": {"kind": "yolov9", "confidence": 2}}, "confidence"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_name(given: dict[str, object], named: str) -> None:
+    with pytest.raises(ValidationError, match=named):
+        AppSettings.model_validate(given)
