@@ -1,5 +1,6 @@
 """Sound in memory and on disk."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import numpy.typing as npt
 
 STEM_SAMPLE_RATE = 48_000  # Hz
 STEM_CHANNELS = 2
+
+_ZERO_CROSSINGS = 64  # of the resampling filter, on either side; the transition band is 8 % of the pass band
+_STOPBAND_DB = 80.0
 
 Samples = npt.NDArray[np.float32]
 
@@ -27,21 +31,33 @@ class Audio:
 
 
 def to_stem(audio: Audio, *, seconds: float) -> Audio:
-    """The sound as a stem: 48 kHz, two channels, exactly round(48000·seconds) samples (cut, or padded with silence).
+    """The sound as a stem: 48 kHz, two channels, exactly round(48000·seconds) samples (cut, or padded with silence)."""
+    samples = resample(audio.samples, rate=audio.sample_rate, to=STEM_SAMPLE_RATE)
+    stem = np.zeros((STEM_CHANNELS, round(seconds * STEM_SAMPLE_RATE)), np.float32)
+    used = min(stem.shape[1], samples.shape[1])
+    stem[:, :used] = samples[:STEM_CHANNELS, :used]
+    return Audio(stem, STEM_SAMPLE_RATE)
 
-    Resampled by a polyphase filter: that adds no content above the source's own Nyquist frequency.
+
+def resample(samples: Samples, *, rate: int, to: int) -> Samples:
+    """Samples of shape (channels, samples) at the rate `to` (Hz), ceil(samples·to/rate) per channel.
+
+    A polyphase filter that is 80 dB down from the lower Nyquist frequency on: nothing is folded, and nothing is added
+    above what the source can hold. (scipy's default filter leaves an image of a 7.5 kHz tone 12 dB below it.)
     """
-    from scipy.signal import resample_poly
+    from scipy.signal import firwin, kaiser_beta, resample_poly
 
-    samples = audio.samples
-    if audio.sample_rate != STEM_SAMPLE_RATE:
-        common = int(np.gcd(audio.sample_rate, STEM_SAMPLE_RATE))
-        samples = resample_poly(samples, STEM_SAMPLE_RATE // common, audio.sample_rate // common, axis=1)
-    if samples.shape[0] == 1:
-        samples = np.repeat(samples, STEM_CHANNELS, axis=0)
-    wanted = round(seconds * STEM_SAMPLE_RATE)
-    samples = np.pad(samples[:STEM_CHANNELS, :wanted], ((0, 0), (0, max(0, wanted - samples.shape[1]))))
-    return Audio(np.ascontiguousarray(samples, dtype=np.float32), STEM_SAMPLE_RATE)
+    if rate == to:
+        return samples
+    common = math.gcd(rate, to)
+    up, down = to // common, rate // common
+    order = 2 * _ZERO_CROSSINGS * max(up, down)
+    # Kaiser's formula; frequencies are relative to the Nyquist frequency of the rate rate·up = to·down
+    transition = (_STOPBAND_DB - 7.95) / (2.285 * math.pi * order)
+    cutoff = 1 / max(up, down) - transition / 2
+    taps = firwin(order + 1, cutoff, window=("kaiser", kaiser_beta(_STOPBAND_DB))).astype(np.float32)
+    resampled: Samples = resample_poly(samples, up, down, axis=1, window=taps)
+    return np.clip(resampled, -1, 1, out=resampled)
 
 
 def write_audio(audio: Audio, path: Path) -> None:

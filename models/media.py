@@ -7,11 +7,15 @@ as a local file, by demuxers that hold their data themselves. Command lines are 
 import functools
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import av
 import ffmpeg
+from av.container import InputContainer
 
-from models.errors import MediaToolFailed
+from models.errors import MediaToolFailed, UnsupportedMedia
 
 # Demuxers of self-contained files. Left out on purpose: hls, dash, concat, image2, sdp, rtsp, lavfi, and everything else.
 FORMATS = (
@@ -19,6 +23,25 @@ FORMATS = (
     "gif", "apng", "wav", "flac", "mp3", "aac",
 )  # fmt: skip
 PROTOCOLS = "file,pipe"
+READ_SECONDS = 30.0  # a file on disk that keeps the library reading for longer at one place was made to
+
+
+@contextmanager
+def open_media(path: Path) -> Iterator[InputContainer]:
+    """Open a video or sound file with PyAV, under the format list.
+
+    The library is given a file descriptor, and `fd` is the only protocol that it may use: it can open no other file and no
+    address, whatever the file says, and the file's own name does not decide how it is read.
+    Raises UnsupportedMedia when the file can't be opened as any of the formats.
+    """
+    with path.open("rb") as file:
+        options = {"fd": str(file.fileno()), "protocol_whitelist": "fd", "format_whitelist": ",".join(FORMATS)}
+        try:
+            container = av.open("fd:", "r", container_options=options, metadata_errors="replace", timeout=READ_SECONDS)
+        except av.FFmpegError as error:
+            raise UnsupportedMedia(f"{path.name} cannot be opened as a video or as sound: {error.strerror}") from error
+    with container:
+        yield container
 
 
 @functools.cache

@@ -1,0 +1,155 @@
+"""What each module found, in a few words: text for a terminal, whoever draws it.
+
+Names, descriptions and messages come from files and models that nobody here wrote, so no control character of theirs gets through.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+
+from models.record import AudioGeneration, DetectedObject, Module, Record, Run, Stem
+
+LABELS_SHOWN = 12
+
+
+def printable(text: str) -> str:
+    """The text on one line, without anything that moves a terminal's cursor or changes its colours."""
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
+
+
+def findings(record: Record, module: Module) -> list[str]:
+    """What the module's output says, a line each. Empty until the module has run."""
+    return [printable(line) for line in _FINDINGS[module](record)]
+
+
+def models(record: Record, module: Module) -> list[str]:
+    """Names of the models behind the module's output, each once."""
+    output = getattr(record, module)
+    if isinstance(output, AudioGeneration):
+        return list(dict.fromkeys(printable(stem.model) for stem in output.stems))
+    return [printable(output.model)] if hasattr(output, "model") else []
+
+
+def draft_note(record: Record) -> str | None:
+    """A plain word about a result that no trained model had a part in; None when there is nothing to say."""
+    names = [name for module in record.modules for name in models(record, module) if name.startswith("sketch/")]
+    if not names:
+        return None
+    return f"This is a draft, made without trained models ({', '.join(dict.fromkeys(names))})."
+
+
+def seconds_taken(run: Run, module: Module) -> float | None:
+    """How long the module took; of stems made side by side, the longest."""
+    return max((timing.seconds for timing in run.timings if timing.module == module), default=None)
+
+
+def _video_input(record: Record) -> list[str]:
+    came = record.video_input
+    size = f"{came.width}×{came.height}"
+    if came.media == "image":
+        return [f"{came.name}: {came.container} image, {size}; shown for {came.result_seconds:g} s"]
+    codec = next((stream.codec for stream in came.streams if stream.kind == "video"), "")
+    rate = f", {came.frame_rate:.4g} fps" if came.frame_rate else ""
+    sound = "with sound" if came.has_audio else "without sound"
+    return [f"{came.name}: {came.result_seconds:.1f} s, {size}{rate}, {codec} in {came.container}, {sound}"]
+
+
+def _frame_extraction(record: Record) -> list[str]:
+    found = record.frame_extraction
+    return [_count(found.count, "frame")] if found else []
+
+
+def _object_detection(record: Record) -> list[str]:
+    found = record.object_detection
+    if not found:
+        return []
+    seen = Counter(label for frame in found.frames for label in _labels(frame.objects))
+    if not seen:
+        return ["no objects"]
+    shown = [f"{label} in {_count(number, 'frame')}" for label, number in seen.most_common(LABELS_SHOWN)]
+    hidden = len(seen) - len(shown)
+    return [", ".join(shown) + (f" and {hidden} more" if hidden else "")]
+
+
+def _labels(objects: tuple[DetectedObject, ...]) -> set[str]:
+    return {found.label for found in objects}
+
+
+def _frame_selection(record: Record) -> list[str]:
+    found = record.frame_selection
+    if not found or not record.selected:
+        return []
+    return [f"frame {found.index} of 0–{len(record.pictures) - 1}, at {record.selected.seconds:.2f} s"]
+
+
+def _frame_description(record: Record) -> list[str]:
+    found = record.frame_description
+    if not found:
+        return []
+    mood = f"mood: valence {found.mood.valence:+.2f}, arousal {found.mood.arousal:+.2f}" if found.mood else ""
+    return [found.text, *([mood] if mood else [])]
+
+
+def _prompt_enhancement(record: Record) -> list[str]:
+    found = record.prompt_enhancement
+    if not found:
+        return []
+    wanted = record.video_input.options
+    prompts = {
+        "music": found.music_prompt if wanted.music else "",
+        "sounds": found.sound_prompt if wanted.sounds else "",
+        "avoid": found.negative_prompt,
+    }
+    return [f"{kind}: {prompt}" for kind, prompt in prompts.items() if prompt]
+
+
+def _audio_generation(record: Record) -> list[str]:
+    found = record.audio_generation
+    return [_stem(stem) for stem in found.stems] if found else []
+
+
+def _stem(stem: Stem) -> str:
+    parts = [f"{stem.kind}: {stem.duration_seconds:.1f} s", f"seed {stem.seed}"]
+    if stem.steps is not None:
+        parts.append(_count(stem.steps, "step"))
+    if stem.candidates > 1:
+        parts.append(f"best of {stem.candidates}")
+    if (stem.model_sample_rate, stem.model_channels) != (stem.sample_rate, stem.channels):
+        parts.append(f"made at {_rate(stem.model_sample_rate, stem.model_channels)}")
+    if stem.prompt_words_unread:
+        parts.append(f"the prompt's last {_count(stem.prompt_words_unread, 'word')} not read")
+    return ", ".join(parts)
+
+
+def _reconstruction(record: Record) -> list[str]:
+    found = record.reconstruction
+    if not found:
+        return []
+    picture = "" if found.picture == "none" else f", picture {found.picture}"
+    sound = f"{found.audio_codec} {_rate(found.sample_rate, found.channels)}"
+    lines = [f"{found.format}, {found.duration_seconds:.1f} s{picture}, {sound}"]
+    if found.integrated_lufs is not None:
+        peak = f", peak {found.true_peak_dbtp:.1f} dBTP" if found.true_peak_dbtp is not None else ""
+        lines.append(f"loudness {found.integrated_lufs:.1f} LUFS{peak}")
+    if found.original_used:
+        lines.append("with the video's own sound")
+    return [*lines, *found.notes]
+
+
+def _rate(sample_rate: int, channels: int) -> str:
+    return f"{sample_rate / 1000:g} kHz {({1: 'mono', 2: 'stereo'}).get(channels, f'{channels} channels')}"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+_FINDINGS: dict[Module, Callable[[Record], list[str]]] = {
+    "video_input": _video_input,
+    "frame_extraction": _frame_extraction,
+    "object_detection": _object_detection,
+    "frame_selection": _frame_selection,
+    "frame_description": _frame_description,
+    "prompt_enhancement": _prompt_enhancement,
+    "audio_generation": _audio_generation,
+    "reconstruction": _reconstruction,
+}

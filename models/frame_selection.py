@@ -1,0 +1,170 @@
+"""`frame_selection`: the frame that stands for the video, the medoid of the frames' ResNet18 latents (arXiv:1512.03385).
+
+The latent is what `layer4`, the last block before the pooled head, makes of a frame: 512×16×29 for 16:9 at the default size.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pydantic import Field
+
+from models.device import Device, torch_device
+from models.errors import MissingOutput, ModelUnavailable
+from models.picture import read_picture
+from models.schema import Frozen
+
+if TYPE_CHECKING:
+    import torch
+
+# Mean and deviation of ImageNet's red, green and blue, as the published weights were trained with.
+MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
+DEVIATION = np.array([0.229, 0.224, 0.225], dtype=np.float32)
+LONGEST = 4  # sides; a longer strip is squeezed, so that its latent stays in bounds
+
+
+class FrameSelectionSettings(Frozen):
+    """ResNet18 without its head, and one medoid."""
+
+    kind: Literal["resnet18"] = "resnet18"
+    weights: Path | None = None
+    """State dict of torchvision's resnet18. None: torchvision's IMAGENET1K_V1 (45 MB), fetched once into $TORCH_HOME, its hash
+    checked."""
+    side: int = Field(512, ge=64, le=1024)
+    """Short side of a frame as the model sees it, pixels. 512 gives the paper's latent; 224 takes a fifth of the time."""
+    batch_size: int = Field(4, ge=1, le=256)
+    """Frames per call of the model. 4 is as fast as any on a CPU; a GPU wants 16."""
+    device: Device = "auto"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The frame that was selected."""
+
+    index: int
+    """Position among the images."""
+    latent_shape: tuple[int, ...]
+    """(channels, height, width) of one frame's latent before it is flattened."""
+
+
+class FrameSelector:
+    """A loaded ResNet18."""
+
+    def __init__(self, network: Any, settings: FrameSelectionSettings, *, model: str, device: str) -> None:
+        self.model = model
+        self.device = device
+        self.licence: str | None = "BSD-3-Clause" if settings.weights is None else None
+        self._network = network
+        self._settings = settings
+
+    @classmethod
+    def load(cls, settings: FrameSelectionSettings) -> Self:
+        """Load the weights. Raises ModelUnavailable when they cannot be had or are not of a ResNet18."""
+        device = torch_device(settings.device)
+        import torch
+        from torchvision.models import resnet18
+
+        state, model = _published() if settings.weights is None else _own(settings.weights.expanduser())
+        network = resnet18(weights=None)
+        network.fc = torch.nn.Identity()  # a checkpoint of any number of classes will do
+        try:
+            network.load_state_dict({name: value for name, value in state.items() if not name.startswith("fc.")})
+        except (RuntimeError, AttributeError, TypeError) as error:
+            raise ModelUnavailable(
+                f"{settings.weights} is not a state dict of torchvision's resnet18: {error}"
+            ) from error
+        latent = torch.nn.Sequential(*list(network.children())[:-2])  # all but the pooling and the head
+        latent = latent.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+        return cls(latent, settings, model=model, device=device)
+
+    def select(self, images: Sequence[Path]) -> Selection:
+        """The image whose latent has the smallest sum of distances to the others'. One image is selected as it is.
+
+        The first image's shape decides the latent's; an image of another shape is resized to that. Raises DamagedMedia,
+        and MissingOutput when there is no image.
+        """
+        if not images:
+            raise MissingOutput("there is no frame to select from")
+        size = input_size(*read_picture(images[0]).size, side=self._settings.side)
+        latents = [
+            self._latents([read_picture(path) for path in images[start : start + self._settings.batch_size]], size)
+            for start in range(0, len(images), self._settings.batch_size)
+        ]
+        flat = np.concatenate([batch.reshape(len(batch), -1) for batch in latents])
+        return Selection(index=medoid(flat), latent_shape=latents[0].shape[1:])
+
+    def _latents(self, pictures: Sequence[Image.Image], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+        """float32, shape (pictures, 512, height/32, width/32), each rounded up."""
+        import torch
+
+        # Pillow's bilinear filter widens when it shrinks, as torchvision's antialiased one does.
+        pixels = np.stack([np.asarray(picture.resize(size, Image.Resampling.BILINEAR)) for picture in pictures])
+        normal = (pixels.astype(np.float32) / 255 - MEAN) / DEVIATION
+        frames = torch.from_numpy(normal).permute(0, 3, 1, 2).to(self.device, memory_format=torch.channels_last)
+        with torch.inference_mode():
+            latents: torch.Tensor = self._network(frames)
+        return latents.cpu().contiguous().numpy()
+
+
+def input_size(width: int, height: int, *, side: int) -> tuple[int, int]:
+    """Width and height of a frame as the model sees it: the short side is `side` pixels, the long one at most four times that."""
+    long = min(side * max(width, height) // min(width, height), LONGEST * side)
+    return (long, side) if width >= height else (side, long)
+
+
+def medoid(latents: npt.NDArray[np.float32]) -> int:
+    """Index of the row with the smallest sum of Euclidean distances to the others: KMedoids with one cluster.
+
+    `latents` is float32, shape (n, d), n ≥ 1. Of equally good rows (n = 2, identical rows), one is taken, always the same.
+    """
+    with warnings.catch_warnings():
+        # sklearn_extra 0.3 compares versions with distutils while it is imported; it is its last release.
+        warnings.filterwarnings("ignore", "distutils Version classes", DeprecationWarning)
+        from sklearn_extra.cluster import KMedoids
+
+    # With one cluster the heuristic start is the optimum already, so there is nothing to iterate.
+    clusters = KMedoids(n_clusters=1, metric="precomputed", method="pam", init="heuristic", max_iter=0)
+    return int(clusters.fit(_distances(latents)).medoid_indices_[0])
+
+
+def _distances(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Euclidean distances between rows, shape (n, n), out of one matrix product: the rows are few and long."""
+    # |a-b|² = |a|² + |b|² - 2ab loses what is close together, so it is summed in float64, by slices to stay small.
+    products = np.zeros((len(rows), len(rows)))
+    for start in range(0, rows.shape[1], 2**16):
+        part = rows[:, start : start + 2**16].astype(np.float64)
+        products += part @ part.T
+    squares = np.diagonal(products)
+    distances: npt.NDArray[np.float64] = np.sqrt(np.maximum(squares[:, None] + squares - products - products.T, 0))
+    return distances
+
+
+def _published() -> "tuple[dict[str, torch.Tensor], str]":
+    from torchvision.models import ResNet18_Weights
+
+    weights = ResNet18_Weights.IMAGENET1K_V1
+    try:
+        state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except (OSError, RuntimeError) as error:
+        raise ModelUnavailable(f"the weights at {weights.url} cannot be fetched: {error}") from error
+    return state, "resnet18 IMAGENET1K_V1"
+
+
+def _own(path: Path) -> "tuple[dict[str, torch.Tensor], str]":
+    import pickle
+
+    import torch
+
+    if not path.is_file():
+        raise ModelUnavailable(f"there is no state dict of resnet18 at {path}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ModelUnavailable(f"{path} is not a state dict that can be loaded safely: {error}") from error
+    return state, f"resnet18 {path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"

@@ -1,0 +1,227 @@
+"""`video_input`: what came in. A file is judged by its content, never by its name, and before any model runs.
+
+The cost of looking does not grow with a video's length: headers, one decoded frame, the packets at the end of the file. (The
+token alone is a checksum of every byte.)
+"""
+
+import hashlib
+import re
+import unicodedata
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import av
+from av.container import InputContainer
+from PIL import Image, UnidentifiedImageError
+from pydantic import Field
+
+from models import media
+from models.errors import DamagedMedia, InputTooLarge, InvalidInput, UnsupportedMedia
+from models.file_signatures import HEAD_BYTES, begins_like, description, promised_bytes
+from models.picture_track import PictureTrack, is_cover
+from models.record import Options, Stream, VideoInput
+from models.schema import Frozen
+
+READ_HERE = (
+    "videos (mp4, mov, mkv, webm, avi, ts, mpg, flv, wmv, ogv, animated gif and png) "
+    "and images (jpeg, png, webp, bmp, tiff, gif, avif) are read"
+)
+NAME_LENGTH = 255
+_IMAGE_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
+_MOVING = {"GIF": True, "PNG": True, "WEBP": False, "AVIF": False}  # whether ffmpeg reads its animations
+_ORIENTATION, _QUARTER_TURNS = 0x0112, (5, 6, 7, 8)  # EXIF
+_SOUND_PACKETS = 100
+_CONTAINERS = {"mpegts": "ts", "mpeg": "mpg", "asf": "wmv"}
+_STREAM_KINDS = ("video", "audio", "subtitle", "data", "attachment")
+_HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control characters, marks that turn the writing around, halves of characters
+_JOINERS = "\u200c\u200d"  # they shape words and emoji
+
+
+class MediaLimits(Frozen):
+    """What is too large to be worked with."""
+
+    max_seconds: float = Field(4 * 3600, gt=0, le=24 * 3600)
+    """Longest video."""
+    max_pixels: int = Field(8192 * 8192, ge=1, le=89_478_485)
+    """Largest frame or image, width times height. Pillow refuses images beyond the upper bound anyway."""
+    max_side: int = Field(16_384, ge=1, le=65_535)
+    """Longest side of a frame or an image, in pixels."""
+    max_streams: int = Field(64, ge=1, le=1000)
+    """Streams in one file."""
+
+    def check_size(self, width: int, height: int) -> None:
+        """Raise InputTooLarge for a picture beyond the limits."""
+        if width * height > self.max_pixels or max(width, height) > self.max_side:
+            raise InputTooLarge(
+                f"its picture is {width} x {height} pixels; at most {self.max_pixels} pixels "
+                f"and {self.max_side} on a side are allowed"
+            )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a look at the file tells; the fields are those of `VideoInput`."""
+
+    media: Literal["video", "image"]
+    container: str
+    width: int
+    height: int
+    duration_seconds: float | None = None
+    start_seconds: float = 0
+    frame_rate: float | None = None
+    has_audio: bool = False
+    streams: tuple[Stream, ...] = ()
+
+
+def file_token(path: Path) -> str:
+    """MD5 of the file's bytes, as 32 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def display_name(name: str) -> str:
+    """A user's file name for people to read: its last part, without control characters, 1 to 255 characters long."""
+    parts = ("".join(filter(_is_shown, part)).strip() for part in re.split(r"[/\\]", name))
+    named = [part for part in parts if part.strip(".")]
+    return named[-1][:NAME_LENGTH] if named else "unnamed"
+
+
+def probe(source: Path, *, name: str, key: str, options: Options, limits: MediaLimits) -> VideoInput:
+    """Look at a file that somebody sent, and say what it is.
+
+    name: as the user calls it. key: of the source in the store.
+    Raises UnsupportedMedia, DamagedMedia or InputTooLarge, with the name and what is wrong.
+    """
+    name = display_name(name)
+    try:
+        seen = _look_at_image(source, limits=limits) or _look_at_video(source, limits=limits)
+    except InvalidInput as error:
+        raise type(error)(f"{name}: {error}") from error
+    return VideoInput(
+        token=file_token(source),
+        name=name,
+        path=key,
+        size_bytes=source.stat().st_size,
+        options=options,
+        **vars(seen),
+    )
+
+
+def _look_at_image(source: Path, *, limits: MediaLimits) -> _Seen | None:
+    """None for what is not an image, or is one that moves."""
+    try:
+        with Image.open(source, formats=_IMAGE_FORMATS) as image:
+            limits.check_size(*image.size)
+            kind = str(image.format)
+            if kind in _MOVING and getattr(image, "is_animated", False):
+                if _MOVING[kind]:
+                    return None
+                raise UnsupportedMedia(f"animated {kind} cannot be read; {READ_HERE}")
+            image.load()
+            turned = image.getexif().get(_ORIENTATION) in _QUARTER_TURNS
+            width, height = reversed(image.size) if turned else image.size
+            return _Seen("image", "jpeg" if kind == "MPO" else kind.lower(), width, height)
+    except UnidentifiedImageError:
+        return None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputTooLarge(
+            f"it is an image of more than {limits.max_pixels} pixels, which is the most allowed"
+        ) from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow's ways to say so
+        raise DamagedMedia(f"it is an image that cannot be decoded to its end: {error}") from error
+
+
+def _look_at_video(source: Path, *, limits: MediaLimits) -> _Seen:
+    size, promised = source.stat().st_size, promised_bytes(source)
+    if promised > size:
+        raise DamagedMedia(f"it is cut short: {size} of {promised} bytes are there")
+    with source.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    with ExitStack() as stack:
+        try:
+            container = stack.enter_context(media.open_media(source))
+        except UnsupportedMedia as error:
+            if kind := begins_like(head):
+                raise DamagedMedia(f"it begins like {kind}, but what is needed to play it is missing") from error
+            raise UnsupportedMedia(f"it is {description(head)}; {READ_HERE}") from error
+        _check(container, limits=limits)
+        track = PictureTrack(container)
+        limits.check_size(*track.size)
+        if track.seconds > limits.max_seconds:
+            raise InputTooLarge(f"it lasts {track.seconds:.1f} s; at most {limits.max_seconds:g} s are allowed")
+        width, height = track.size
+        return _Seen(
+            media="video",
+            container=_container_name(container, head),
+            width=width,
+            height=height,
+            duration_seconds=track.seconds,
+            start_seconds=float(track.start * track.time_base),
+            frame_rate=float(track.rate),
+            has_audio=_has_sound(source),
+            streams=tuple(map(_stream, container.streams)),
+        )
+
+
+def _check(container: InputContainer, *, limits: MediaLimits) -> None:
+    """Before anything is decoded."""
+    if len(container.streams) > limits.max_streams:
+        raise InputTooLarge(f"it has {len(container.streams)} streams; at most {limits.max_streams} are allowed")
+    pictures = [stream for stream in container.streams.video if not is_cover(stream)]
+    if not pictures:
+        has = "sound but no picture" if container.streams.audio else "no picture"
+        raise UnsupportedMedia(f"it has {has}; {READ_HERE}")
+    for stream in pictures:
+        if stream.codec_context is not None:
+            limits.check_size(stream.codec_context.width, stream.codec_context.height)
+
+
+def _has_sound(source: Path) -> bool:
+    """Whether the first sound stream can be decoded. Opened anew: the picture's reader has moved on."""
+    with media.open_media(source) as container:
+        if not container.streams.audio or container.streams.audio[0].codec_context is None:
+            return False
+        stream = container.streams.audio[0]
+        packets = container.demux(stream)
+        for _ in range(_SOUND_PACKETS):
+            try:
+                packet = next(packets, None)
+                if packet is None:
+                    return False
+                if packet.decode():
+                    return True
+            except av.FFmpegError:
+                continue
+    return False
+
+
+def _container_name(container: InputContainer, head: bytes) -> str:
+    """As in a file's ending."""
+    name = container.format.name
+    if name.startswith("mov,"):
+        brand = container.metadata.get("major_brand", "qt").strip()
+        return {"qt": "mov", "3g": "3gp"}.get(brand[:2], "mp4")
+    if name.startswith("matroska"):
+        return "webm" if b"\x42\x82\x84webm" in head else "mkv"
+    return _CONTAINERS.get(name, name)
+
+
+def _stream(stream: Any) -> Stream:
+    kind = stream.type if stream.type in _STREAM_KINDS else "data"
+    tags = {key.lower(): value for key, value in stream.metadata.items()}
+    language, title = tags.get("language", ""), "".join(filter(_is_shown, tags.get("title", "")))
+    return Stream(
+        index=stream.index,
+        kind="attachment" if kind == "video" and is_cover(stream) else kind,
+        codec=stream.codec_context.codec.canonical_name if stream.codec_context else "unknown",
+        language=language
+        if re.fullmatch("[A-Za-z]{2,3}(-[A-Za-z0-9-]{1,32})?", language) and language != "und"
+        else None,
+        title=title[:NAME_LENGTH] or None,
+    )
+
+
+def _is_shown(character: str) -> bool:
+    return unicodedata.category(character) not in _HIDDEN or character in _JOINERS

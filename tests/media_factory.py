@@ -1,0 +1,201 @@
+"""Small videos, images and hostile files for tests, made in milliseconds with PyAV and Pillow.
+
+Every frame carries its own number as a black and white pattern, so that a test can tell which frame it looks at:
+
+    video = make_video(tmp_path / "clip.mp4", frames=50, rate=25, sound=True)
+    assert frame_number(extracted.path) == 12
+"""
+
+import itertools
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+from PIL import Image
+
+_COLUMNS, _ROWS = 8, 2  # 16 bits of the frame's number
+
+# By file ending: libavformat's name of the muxer, picture codec, sound codec.
+_CONTAINERS = {
+    ".mp4": ("mp4", "libx264", "aac"),
+    ".mov": ("mov", "libx264", "aac"),
+    ".mkv": ("matroska", "libx264", "aac"),
+    ".webm": ("webm", "libvpx", "libopus"),
+    ".avi": ("avi", "mpeg4", "mp2"),
+    ".ts": ("mpegts", "libx264", "aac"),
+    ".mpg": ("mpeg", "mpeg2video", "mp2"),
+    ".flv": ("flv", "libx264", "aac"),
+    ".wmv": ("asf", "wmv2", "libmp3lame"),
+    ".ogv": ("ogg", "libvpx", "libopus"),
+    ".gif": ("gif", "gif", ""),
+    ".png": ("apng", "apng", ""),
+}
+_PIXELS = {"gif": "gray", "apng": "rgb24", "mjpeg": "yuvj420p"}
+_CODEC_OPTIONS = {
+    # No keyframes at changes, so that `gop` alone decides.
+    "libx264": {"preset": "ultrafast", "sc_threshold": "0", "threads": "1"},
+    "libvpx": {"deadline": "realtime", "cpu-used": "8"},
+    "mpeg4": {"sc_threshold": "1000000000"},
+}
+
+
+def numbered_picture(number: int, *, size: tuple[int, int] = (64, 48)) -> npt.NDArray[np.uint8]:
+    """A picture that shows `number` (0 to 65535): uint8, shape (height, width, 3), RGB."""
+    bits = [(number >> bit) & 1 for bit in range(_COLUMNS * _ROWS)]
+    code = Image.fromarray(np.array(bits, dtype=np.uint8).reshape(_ROWS, _COLUMNS) * 255)
+    return np.asarray(code.resize(size, Image.Resampling.NEAREST).convert("RGB"))
+
+
+def frame_number(picture: Path | Image.Image) -> int:
+    """The number that a picture shows, whatever its size. It must be upright."""
+    image = Image.open(picture) if isinstance(picture, Path) else picture
+    code = np.asarray(image.convert("L").resize((_COLUMNS, _ROWS), Image.Resampling.BOX)) > 127
+    return sum(1 << bit for bit, on in enumerate(code.flatten()) if on)
+
+
+def make_video(
+    path: Path,
+    *,
+    frames: int = 25,
+    rate: int = 25,
+    size: tuple[int, int] = (64, 48),
+    gop: int = 12,
+    durations: Sequence[float] | None = None,
+    start: float = 0,
+    rotation: int = 0,
+    aspect: Fraction | None = None,
+    sound: bool = False,
+    sound_seconds: float | None = None,
+    codec: str | None = None,
+    codec_options: dict[str, str] | None = None,
+    muxer_options: dict[str, str] | None = None,
+    tags: dict[str, str] | None = None,
+) -> Path:
+    """Write a video whose frame i shows the number i; the container follows the path's ending (see `_CONTAINERS`).
+
+    durations: seconds that each frame is shown, for a variable frame rate; `frames` and `rate` are then ignored.
+    start: presentation time of the first frame. rotation: degrees counter-clockwise that a player turns the picture.
+    aspect: sample aspect ratio. sound: a 440 Hz tone, as long as the picture unless `sound_seconds` says otherwise.
+    tags: metadata of the picture's stream.
+    """
+    muxer, picture_codec, sound_codec = _CONTAINERS[path.suffix]
+    shown = [1 / rate] * frames if durations is None else list(durations)
+    with av.open(str(path), "w", format=muxer, container_options=muxer_options or {}) as container:
+        stream: Any = container.add_stream(codec or picture_codec, rate=rate)
+        stream.width, stream.height = size
+        odd = stream.codec_context.name == "libx264" and (size[0] % 2 or size[1] % 2)
+        stream.pix_fmt = "yuv444p" if odd else _PIXELS.get(stream.codec_context.name, "yuv420p")
+        stream.gop_size = gop
+        # B-frames: decoding order and display order differ. Not at a variable rate: mp4 then forgets the last frame's length.
+        stream.codec_context.max_b_frames = 2 if stream.codec_context.name == "libx264" and durations is None else 0
+        stream.options = _CODEC_OPTIONS.get(stream.codec_context.name, {}) | (codec_options or {})
+        stream.metadata.update(tags or {})
+        stream.codec_context.time_base = Fraction(1, rate) if durations is None else Fraction(1, 1000)
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = aspect
+        if rotation:
+            stream.set_display_rotation(rotation)
+        tone = container.add_stream(sound_codec, rate=48_000, layout="stereo") if sound else None
+        _write_picture(container, stream, shown, start)
+        if isinstance(tone, AudioStream):
+            _write_tone(container, tone, sum(shown) if sound_seconds is None else sound_seconds, start)
+    return path
+
+
+def _write_picture(container: OutputContainer, stream: VideoStream, shown: list[float], start: float) -> None:
+    base = stream.codec_context.time_base
+    stamps = [round(start / base) + round(at / base) for at in itertools.accumulate(shown, initial=0.0)]
+    lengths = {at: following - at for at, following in itertools.pairwise(stamps)}
+    for number, stamp in enumerate(stamps[:-1]):
+        pixels = numbered_picture(number, size=(stream.width, stream.height))
+        picture = av.VideoFrame.from_ndarray(pixels).reformat(format=stream.pix_fmt, threads=1)
+        picture.pts, picture.time_base = stamp, base
+        for packet in stream.encode(picture):
+            _mux(container, packet, lengths)
+    for packet in stream.encode(None):
+        _mux(container, packet, lengths)
+
+
+def _mux(container: OutputContainer, packet: "av.Packet[Any]", lengths: dict[int, int]) -> None:
+    # Encoders forget how long the last frame is shown.
+    if packet.pts in lengths:
+        packet.duration = lengths[packet.pts]
+    container.mux(packet)
+
+
+def _write_tone(container: OutputContainer, stream: AudioStream, seconds: float, start: float) -> None:
+    wave = np.sin(2 * np.pi * 440 * np.arange(round(seconds * 48_000)) / 48_000) * 0.25
+    samples = np.repeat(wave[None].astype(np.float32), 2, axis=0)
+    for at in range(0, samples.shape[1], 48_000):
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[:, at : at + 48_000]), "fltp", "stereo")
+        frame.rate, frame.pts, frame.time_base = 48_000, round(start * 48_000) + at, Fraction(1, 48_000)
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+
+
+def make_sound(path: Path, *, seconds: float = 1, cover: bool = False) -> Path:
+    """Write a tone without a picture: .mp3, .m4a, .flac or .wav. cover: with cover art, which is no video."""
+    muxer, codec = {
+        ".mp3": ("mp3", "libmp3lame"), ".m4a": ("mp4", "aac"), ".flac": ("flac", "flac"), ".wav": ("wav", "pcm_s16le"),
+    }[path.suffix]  # fmt: skip
+    with av.open(str(path), "w", format=muxer) as container:
+        stream: Any = container.add_stream(codec, rate=48_000, layout="stereo")
+        if cover:
+            art: Any = container.add_stream("mjpeg", rate=1)
+            art.width, art.height, art.pix_fmt = 64, 48, "yuvj420p"
+            art.disposition = av.stream.Disposition.attached_pic
+            picture = av.VideoFrame.from_ndarray(numbered_picture(0)).reformat(format="yuvj420p")
+            container.mux([*art.encode(picture), *art.encode(None)])
+        _write_tone(container, stream, seconds, 0)
+    return path
+
+
+def make_image(path: Path, *, size: tuple[int, int] = (64, 48), number: int = 0, orientation: int = 1) -> Path:
+    """Write a still image that shows `number`, in the format of the path's ending. orientation: the EXIF tag's value."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options: dict[str, Any] = {"exif": exif} if orientation != 1 else {}
+    Image.fromarray(numbered_picture(number, size=size)).save(path, **options)
+    return path
+
+
+def make_animation(path: Path, *, frames: int = 5, milliseconds: int = 100) -> Path:
+    """Write an animated .webp, .gif or .png with Pillow."""
+    first, *others = [Image.fromarray(numbered_picture(number)) for number in range(frames)]
+    first.save(path, save_all=True, append_images=others, duration=milliseconds, loop=0)
+    return path
+
+
+def cut(path: Path, *, part: float) -> Path:
+    """A copy of a file that ends after this part of its bytes, as an upload that broke off."""
+    data = path.read_bytes()
+    short = path.with_name(f"cut_{path.name}")
+    short.write_bytes(data[: int(len(data) * part)])
+    return short
+
+
+def hostile_files(folder: Path, *, target: str) -> dict[str, Path]:
+    """Files that ask a media library to open `target`, a path or an address, by kind."""
+    texts = {
+        "hls.m3u8": f"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{target}\n#EXT-X-ENDLIST\n",
+        "hls_named_video.mp4": f"#EXTM3U\n#EXTINF:9,\n{target}\n#EXT-X-ENDLIST\n",
+        "script.ffconcat": f"ffconcat version 1.0\nfile '{target}'\n",
+        "script.txt": f"file '{target}'\n",
+        "dash.mpd": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"'
+        ' mediaPresentationDuration="PT9S"><Period><AdaptationSet mimeType="video/mp4"><Representation id="1" bandwidth="1">'
+        f"<BaseURL>{target}</BaseURL></Representation></AdaptationSet></Period></MPD>\n",
+        "session.sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n"
+        "a=rtpmap:96 H264/90000\n",
+        "picture.svg": f'<svg xmlns="http://www.w3.org/2000/svg"><image href="{target}" width="9" height="9"/></svg>\n',
+    }
+    files = {name: folder / name for name in texts}
+    for name, text in texts.items():
+        files[name].write_text(text)
+    return files

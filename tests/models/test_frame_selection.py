@@ -1,0 +1,173 @@
+import itertools
+import urllib.error
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.errors import DamagedMedia, MissingOutput, ModelUnavailable
+from models.frame_selection import FrameSelectionSettings, FrameSelector, input_size, medoid
+from tests.toys.vision import make_resnet18
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_resnet18(tmp_path_factory.mktemp("resnet18"))
+
+
+@pytest.fixture(scope="module")
+def selector(weights: Path) -> FrameSelector:
+    """Small frames, so that a test takes no time."""
+    return FrameSelector.load(FrameSelectionSettings(weights=weights, side=64, batch_size=2, device="cpu"))
+
+
+def pictures(folder: Path, *colours: str | int, size: tuple[int, int] = (128, 72)) -> list[Path]:
+    """One image per colour, or per seed of noise."""
+    paths = [folder / f"{place}.png" for place in range(len(colours))]
+    for path, colour in zip(paths, colours, strict=True):
+        if isinstance(colour, str):
+            Image.new("RGB", size, colour).save(path)
+        else:
+            noise = np.random.default_rng(colour).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+            Image.fromarray(noise).save(path)
+    return paths
+
+
+def test_a_16_to_9_frame_has_the_papers_latent(weights: Path, tmp_path: Path) -> None:
+    selector = FrameSelector.load(FrameSelectionSettings(weights=weights, device="cpu"))
+    chosen = selector.select(pictures(tmp_path, "gray", size=(1280, 720)))
+    assert (chosen.index, chosen.latent_shape) == (0, (512, 16, 29))
+
+
+@pytest.mark.parametrize(
+    ("frame", "seen"),
+    [
+        ((1280, 720), (910, 512)),
+        ((3840, 2160), (910, 512)),
+        ((720, 1280), (512, 910)),
+        ((640, 480), (682, 512)),
+        ((500, 500), (512, 512)),
+        ((1, 1), (512, 512)),
+        ((4000, 3), (2048, 512)),
+    ],
+    ids=str,
+)
+def test_the_short_side_is_given_and_the_long_one_bounded(frame: tuple[int, int], seen: tuple[int, int]) -> None:
+    assert input_size(*frame, side=512) == seen
+
+
+@pytest.mark.parametrize("size", [(128, 72), (72, 128), (100, 100), (7, 400), (1, 1)], ids=str)
+def test_frames_of_any_shape_can_be_selected_from(
+    selector: FrameSelector, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    chosen = selector.select(pictures(tmp_path, 1, 2, "red", size=size))
+    assert chosen.index in range(3)
+    assert chosen.latent_shape[0] == 512
+    assert (chosen.latent_shape[1] < chosen.latent_shape[2]) == (size[0] > size[1])
+
+
+def test_a_scene_that_most_frames_show_wins(selector: FrameSelector, tmp_path: Path) -> None:
+    scene = pictures(tmp_path, 5)[0]
+    frames = []
+    for place in range(6):  # the same scene in changing light
+        frames.append(tmp_path / f"scene{place}.png")
+        Image.open(scene).point(lambda level, dim=1 - place / 50: int(level * dim)).save(frames[-1])
+    (tmp_path / "others").mkdir()
+    others = pictures(tmp_path / "others", "white", 6, "black")
+    for place, other in zip((0, 3, 8), others, strict=True):
+        frames.insert(place, other)
+    assert frames[selector.select(frames).index] not in others
+
+
+def test_how_frames_are_batched_does_not_matter(weights: Path, tmp_path: Path) -> None:
+    frames = pictures(tmp_path, 1, 2, "red", 3, "white")
+    selectors = [
+        FrameSelector.load(FrameSelectionSettings(weights=weights, side=64, batch_size=size, device="cpu"))
+        for size in (1, 2, 16)
+    ]
+    single, pairs, whole = (selector.select(frames) for selector in selectors)
+    assert single == pairs == whole
+    read = [Image.open(path) for path in frames]
+    one_by_one = np.concatenate([selectors[0]._latents([picture], (113, 64)) for picture in read])
+    np.testing.assert_allclose(selectors[0]._latents(read, (113, 64)), one_by_one, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("frames", [("red",), ("red", "blue"), ("red", "red", "red")], ids=len)
+def test_one_two_or_identical_frames_give_one_of_them(
+    selector: FrameSelector, tmp_path: Path, frames: tuple[str, ...]
+) -> None:
+    paths = pictures(tmp_path, *frames)
+    chosen = [selector.select(paths).index for _ in range(2)]
+    assert chosen[0] == chosen[1]
+    assert chosen[0] in range(len(frames))
+
+
+def test_a_frame_of_another_shape_is_fitted_to_the_first(selector: FrameSelector, tmp_path: Path) -> None:
+    first, second = pictures(tmp_path, 1, 2)
+    Image.open(second).resize((50, 90)).save(second)
+    (alone, both) = (selector.select([first]), selector.select([first, second]))
+    assert both.latent_shape == alone.latent_shape
+
+
+def test_no_frames_are_refused(selector: FrameSelector) -> None:
+    with pytest.raises(MissingOutput, match="no frame"):
+        selector.select([])
+
+
+def test_a_frame_that_is_no_picture_is_damaged_media(selector: FrameSelector, tmp_path: Path) -> None:
+    (tmp_path / "frame.jpg").write_text("<html>")
+    with pytest.raises(DamagedMedia, match=r"frame\.jpg"):
+        selector.select([tmp_path / "frame.jpg"])
+
+
+def test_the_record_can_tell_which_weights_were_used(selector: FrameSelector) -> None:
+    assert selector.model.startswith("resnet18 toy_resnet18.pth sha256:")
+    assert (selector.device, selector.licence) == ("cpu", None)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a checkpoint", "another model", "a list"])
+def test_weights_that_are_not_a_resnet18s_are_refused(tmp_path: Path, content: bytes | str | None) -> None:
+    import torch
+
+    path = tmp_path / "own.pth"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save({"conv1.weight": torch.zeros(1)} if content == "another model" else [1, 2], path)
+    with pytest.raises(ModelUnavailable, match=r"own\.pth"):
+        FrameSelector.load(FrameSelectionSettings(weights=path))
+
+
+def test_published_weights_that_cannot_be_fetched_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def no_network(*_: Any, **__: Any) -> None:
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
+    monkeypatch.setattr("torch.hub.urlopen", no_network)
+    with pytest.raises(ModelUnavailable, match=r"resnet18-.*\.pth cannot be fetched"):
+        FrameSelector.load(FrameSelectionSettings())
+
+
+@pytest.mark.parametrize(("count", "length"), [(1, 5), (2, 5), (3, 1), (14, 40), (60, 7)])
+def test_the_medoid_is_the_row_nearest_to_all_others(count: int, length: int) -> None:
+    rows = np.random.default_rng(count).normal(size=(count, length)).astype(np.float32)
+    sums = [sum(np.linalg.norm(np.float64(row) - other) for other in rows) for row in rows]
+    assert sums[medoid(rows)] == pytest.approx(min(sums))
+
+
+def test_the_medoid_is_right_where_rows_differ_by_little_of_their_length() -> None:
+    places = np.array([0, 1, 2, 3, 9, 10, 4], dtype=np.float32)
+    rows = np.full((len(places), 1000), 1000, dtype=np.float32)
+    rows[:, 0] += places / 8
+    assert medoid(rows) == 3
+
+
+def test_the_medoid_of_latents_as_long_as_the_papers_is_right() -> None:
+    rows = np.random.default_rng(0).exponential(size=(6, 512 * 16 * 29)).astype(np.float32)
+    sums = np.zeros(6)
+    for one, other in itertools.permutations(range(6), 2):
+        sums[one] += np.linalg.norm(np.float64(rows[one]) - rows[other])
+    assert medoid(rows) == sums.argmin()

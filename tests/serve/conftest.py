@@ -1,0 +1,73 @@
+"""One real Ray cluster for the whole session, and a way to deploy the project's own YAML files on it."""
+
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+READY_SECONDS = 120
+
+Deploy = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[str]:
+    """Address of a Serve proxy on a Ray cluster of this session's own, with four CPUs and one GPU that it only pretends to have."""
+    os.environ["RAY_AUTH_MODE"] = "disabled"  # else Ray writes a token into the home
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray
+    from ray import serve as rs
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tempfile.mkdtemp(prefix="iv", dir="/tmp")  # short: Ray's sockets are in it
+    ray.init(
+        address="local",
+        num_cpus=4,
+        num_gpus=1,
+        include_dashboard=False,
+        log_to_driver=False,
+        configure_logging=False,
+        object_store_memory=200_000_000,
+        _temp_dir=folder,
+    )
+    rs.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
+    yield f"http://127.0.0.1:{port}"
+    rs.shutdown()
+    ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def deploy(cluster: str) -> Deploy:
+    """deploy(file, **args) deploys a YAML file of the project with `args` changed; it returns the service's address when ready."""
+    from ray import serve as rs
+    from ray.serve.context import _get_global_client  # what `serve run FILE` calls; there is no public way in
+    from ray.serve.schema import ServeDeploySchema
+
+    def _deploy(file: str, **args: Any) -> str:
+        config = yaml.safe_load((ROOT / file).read_text())
+        config["applications"][0]["args"] |= args
+        del config["http_options"]  # the session's proxy stands already
+        if "immersivaudio" in rs.status().applications:
+            rs.delete("immersivaudio")
+        _get_global_client().deploy_apps(ServeDeploySchema.model_validate(config))
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            app = rs.status().applications.get("immersivaudio")
+            if app is not None and app.status in ("RUNNING", "DEPLOY_FAILED", "UNHEALTHY"):
+                assert app.status == "RUNNING", app.message
+                return cluster
+            time.sleep(0.2)
+        raise AssertionError(f"not ready after {READY_SECONDS} s: {rs.status()}")
+
+    return _deploy

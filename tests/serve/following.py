@@ -1,0 +1,64 @@
+"""Sending files to a service, and looking at what comes back."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import av
+import httpx
+import numpy as np
+import numpy.typing as npt
+
+from models.record import Run
+
+
+async def run_to_the_end(http: httpx.AsyncClient, file: Path, **options: object) -> Run:
+    """Submit a file, follow its run to the end, and say what became of it."""
+    with file.open("rb") as content:
+        answer = await http.post(
+            "/v1/runs",
+            params={"follow": True},
+            files={"file": (file.name, content)},
+            data={"options": json.dumps(options)},
+            headers={"accept": "application/x-ndjson"},
+        )
+    assert answer.status_code == 200, answer.text
+    assert json.loads(answer.text.splitlines()[-1])["type"] in ("finished", "failed")
+    return Run.model_validate_json((await http.get(answer.headers["location"])).text)
+
+
+async def download(http: httpx.AsyncClient, run: Run, name: str, folder: Path) -> Path:
+    """One artifact, as a file."""
+    answer = await http.get(f"/v1/runs/{run.id}/artifacts/{name}")
+    assert answer.status_code == 200, answer.text
+    path = folder / f"{name}.bin"
+    path.write_bytes(answer.content)
+    return path
+
+
+def picture_packets(path: Path) -> list[str]:
+    """A hash of every packet of the picture, in order."""
+    with av.open(str(path)) as container:
+        return [hashlib.md5(bytes(packet)).hexdigest() for packet in container.demux(video=0) if packet.size]
+
+
+def picture_seconds(path: Path) -> float:
+    """How long the picture is shown: to the end of its last frame."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert stream.time_base is not None
+        ends = [packet.pts + (packet.duration or 0) for packet in container.demux(stream) if packet.pts is not None]
+        starts = [stream.start_time or 0]
+        return float((max(ends) - min(starts)) * stream.time_base)
+
+
+def sound_of(path: Path) -> tuple[npt.NDArray[np.float32], int]:
+    """The first sound stream: float32, shape (channels, samples), and its rate in Hz."""
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray() for frame in container.decode(audio=0)]
+        stream = container.streams.audio[0]
+        layers = [frame if frame.shape[0] > 1 else frame.reshape(-1, stream.channels).T for frame in frames]
+        samples = np.concatenate(layers, axis=1)
+        if samples.dtype.kind == "i":
+            samples = samples / np.iinfo(samples.dtype).max
+        return samples.astype(np.float32), stream.rate
