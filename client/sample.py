@@ -27,8 +27,8 @@ class _View(NamedTuple):
 
 # Photograph, first view, last view. At 16:9 on a 3:2 photograph, a width up to 1 fits.
 _SCENES = (
-    ("china.jpg", _View(0.42, 0.56, 0.80), _View(0.55, 0.46, 0.66)),
-    ("flower.jpg", _View(0.56, 0.50, 0.62), _View(0.47, 0.52, 0.86)),
+    ("china.jpg", _View(0.44, 0.55, 0.80), _View(0.51, 0.50, 0.70)),
+    ("flower.jpg", _View(0.54, 0.50, 0.68), _View(0.48, 0.52, 0.84)),
 )
 
 

@@ -116,6 +116,11 @@ class LiveView:
     """A table of the modules that fills as the run goes on."""
 
     def __init__(self, console: Console) -> None:
+        self._run: Run | None = None
+        self._sending = ""
+        self._progress: dict[tuple[Module, StemKind | None], Progress] = {}
+        self._since: dict[Module, float] = {}
+        self._spinner = Spinner("dots", style="cyan")
         self._live = Live(
             console=console,
             get_renderable=self._render,
@@ -123,11 +128,6 @@ class LiveView:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._run: Run | None = None
-        self._sending = ""
-        self._progress: dict[tuple[Module, StemKind | None], Progress] = {}
-        self._since: dict[Module, float] = {}
-        self._spinner = Spinner("dots", style="cyan")
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -157,30 +157,31 @@ class LiveView:
         table.add_column(width=1)
         table.add_column(no_wrap=True)
         table.add_column(ratio=1, overflow="fold")
-        table.add_column(no_wrap=True, style="dim")
         table.add_column(no_wrap=True, justify="right")
+        if wide := self._live.console.width >= 80:
+            table.add_column(max_width=30, overflow="fold", style="dim")
         for module in run.record.modules:
-            table.add_row(*self._row(run, module))
+            by = [Text("\n".join(models(run.record, module)))] if wide else []
+            table.add_row(*self._row(run, module), *by)
         return Group(table, *self._closing(run))
 
     def _row(self, run: Run, module: Module) -> tuple[RenderableType, ...]:
         found: list[RenderableType] = [Text(line) for line in findings(run.record, module)]
-        by = Text("\n".join(models(run.record, module)))
         took = seconds_taken(run, module)
         time_taken = f"{took:.1f} s" if took is not None else ""
         if run.record.done(module):
-            return Text("✓", style="green"), Text(module), Group(*found), by, time_taken
+            return Text("✓", style="green"), Text(module), Group(*found), time_taken
         if run.error and run.error.module == module:
             words = Text(printable(run.error.message), style="red")
-            return Text("✗", style="red"), Text(module, style="red"), Group(*found, words), by, time_taken
+            return Text("✗", style="red"), Text(module, style="red"), Group(*found, words), time_taken
         if run.status in {"finished", "failed"} or not self._at_work(run, module):
-            return Text("·", style="dim"), Text(module, style="dim"), Group(*found), by, time_taken
-        elapsed = time.monotonic() - self._since.setdefault(module, time.monotonic())
+            return Text("·", style="dim"), Text(module, style="dim"), Group(*found), time_taken
+        now = time.monotonic()
+        elapsed = now - self._since.setdefault(module, now)
         return (
             self._spinner,
             Text(module, style="bold"),
             Group(*found, *self._bars(run, module)),
-            by,
             f"{elapsed:.0f} s",
         )
 

@@ -213,7 +213,8 @@ class Mixer:
 
 
 def _own_sound(own: OwnSound) -> ffmpeg.nodes.FilterableStream:
-    sound = media.source(own.source, itsoffset=f"{-own.start_seconds:.6f}")[str(own.stream)]
+    # Not by -itsoffset: for some streams, older versions of ffmpeg set that right in their own way.
+    sound = media.source(own.source)[str(own.stream)].filter("asetpts", f"PTS-{own.start_seconds:.6f}/TB")
     if own.channels == 1:
         # ffmpeg's own way to stereo takes 3 dB off each side.
         sound = sound.filter("pan", args="stereo|c0=c0|c1=c0")

@@ -121,10 +121,12 @@ class ObjectDetector:
 def import_ultralytics() -> Any:
     """The ultralytics package with its habits off: no network but for weights asked for, no reports, no installs, no file at home.
 
-    torch is imported first and OMP_NUM_THREADS put back, because ultralytics sets it to 1 for the whole process and its children.
+    torch is imported first and OMP_NUM_THREADS put back, because ultralytics sets it to 1 for the whole process and its children;
+    and so is `PIL.Image.open`, in whose place it puts a function that wants to install a package for files that are no pictures.
     """
     import torch  # noqa: F401
 
+    opener = Image.open
     before = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "YOLO_CONFIG_DIR")}
     # It writes a settings file when imported and at every change of a setting: both happen here, and then the file goes.
     with tempfile.TemporaryDirectory(prefix="ultralytics-") as folder:
@@ -134,6 +136,7 @@ def import_ultralytics() -> Any:
 
         ultralytics.settings.update({"sync": False})
         tasks.SAFE_LOAD = True  # also if somebody imported the package before
+    Image.open = opener
     for name, value in before.items():
         if value is None:
             os.environ.pop(name, None)
@@ -151,9 +154,9 @@ def _find_weights(settings: ObjectDetectionSettings) -> Path:
                 f"there is no YOLOv9 checkpoint at {path}; "
                 f"weights is the path of one (without apostrophes) or one of {', '.join(PUBLISHED)}"
             )
-        return path.resolve()
+        return path.absolute()  # not resolved: in a cache of links only the link has the name
     folder = settings.weights_folder or Path(os.environ.get("IMMERSIVAUDIO_CACHE") or "~/.cache/immersivaudio")
-    path = folder.expanduser().resolve() / settings.weights
+    path = folder.expanduser().absolute() / settings.weights
     if not path.is_file():
         from ultralytics.utils.downloads import attempt_download_asset
 

@@ -83,7 +83,15 @@ class PictureTrack:
     @property
     def seconds(self) -> float:
         """How long the picture is shown."""
-        return float((self.end - self.start) * self.time_base)
+        return self.seconds_at(self.end)
+
+    def seconds_at(self, at: int) -> float:
+        """Ticks as seconds from the first frame on."""
+        return float((at - self.start) * self.time_base)
+
+    def frames_between(self, begin: int, end: int) -> Fraction:
+        """How many frames are shown in this time, at the average rate."""
+        return (end - begin) * self.time_base * self.rate
 
     @property
     def size(self) -> tuple[int, int]:

@@ -29,7 +29,7 @@ READ_HERE = (
     "and images (jpeg, png, webp, bmp, tiff, gif, avif) are read"
 )
 NAME_LENGTH = 255
-_IMAGE_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
+_IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
 _MOVING = {"GIF": True, "PNG": True, "WEBP": False, "AVIF": False}  # whether ffmpeg reads its animations
 _ORIENTATION, _QUARTER_TURNS = 0x0112, (5, 6, 7, 8)  # EXIF
 _SOUND_PACKETS = 100

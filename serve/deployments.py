@@ -24,7 +24,8 @@ from models import (
 from models.audio_generation.audioldm2 import AudioLDM2Generator, AudioLDM2Settings
 from models.frame_description import Description, Shot
 from models.record import Module, ModuleInfo, Options, Outputs, Progress, Record, StemKind, VideoInput
-from models.sketch import SketchAudioSettings, SketchSceneSettings
+from models.sketch import SketchAudioSettings
+from models.sketch.scene import SketchSceneSettings
 from serve.batching import GreedyBatcher
 from serve.log import PROGRESS_SECONDS, progress_key
 from serve.settings import AppSettings

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import logging
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from models.record import ModuleInfo, Outputs, Record
 from serve.runner import Call, Runner, Unit
 from serve.settings import AppSettings
 from serve.store import Store
+
+logger = logging.getLogger("ray.serve")
 
 Handles = dict[str, DeploymentHandle[Any]]
 
@@ -56,7 +59,12 @@ class Pipeline:
         # An empty context: Serve cancels whatever hangs on a request together with that request.
         task = loop.create_task(self._runner.execute(run_id), context=contextvars.Context())
         self._working.add(task)
-        task.add_done_callback(self._working.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._working.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("a run could not be worked on", exc_info=error)
 
     async def info(self) -> Sequence[ModuleInfo]:
         """What every module has loaded. Raises when one does not answer."""

@@ -96,16 +96,20 @@ class Runner:
         await log.append(ModuleDone, module=unit.module, output=outputs, seconds=seconds)
         if unit.part:  # only parts report progress
             await self._store.delete(progress_key(log.run.id, unit.module, unit.part))
-        about = {"run_id": log.run.id, "module": unit.module, "seconds": round(seconds, 3)}
-        logger.info("module done", extra=about)
+        logger.info("module done", extra=_about(log, unit) | {"seconds": round(seconds, 3)})
 
     async def _fail(self, log: RunLog, unit: Unit, error: BaseException) -> None:
         if isinstance(error, LostRun):
             raise error
-        logger.error("run failed", exc_info=error, extra={"run_id": log.run.id, "module": unit.module})
         if isinstance(error, ImmersivaudioError):
             message = str(error)
         else:
             message = f"{unit.module} failed inside the service ({type(error).__name__}); its log has the details"
         kind = "input" if isinstance(error, InvalidInput) else "internal"
         await log.append(Failed, module=unit.module, kind=kind, message=message)
+        logger.error("run failed", exc_info=error, extra=_about(log, unit))
+
+
+def _about(log: RunLog, unit: Unit) -> dict[str, object]:
+    # Not `module`: that is an attribute of every log record already, and the logger refuses it.
+    return {"run_id": log.run.id, "module_name": unit.module, "part": unit.part}

@@ -15,7 +15,8 @@ from models.object_detection import ObjectDetectionSettings
 from models.prompt_enhancement import PromptEnhancementSettings
 from models.reconstruction import ReconstructionSettings
 from models.schema import Frozen
-from models.sketch import SketchAudioSettings, SketchSceneSettings
+from models.sketch import SketchAudioSettings
+from models.sketch.scene import SketchSceneSettings
 from models.video_input import MediaLimits
 
 Profile = Literal["sketch", "paper"]

@@ -7,7 +7,7 @@ Every frame carries its own number as a black and white pattern, so that a test 
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,8 @@ def make_video(
     """Write a video whose frame i shows the number i; the container follows the path's ending (see `_CONTAINERS`).
 
     durations: seconds that each frame is shown, for a variable frame rate; `frames` and `rate` are then ignored.
-    start: presentation time of the first frame. rotation: degrees counter-clockwise that a player turns the picture.
+    size: width and height as displayed (before `aspect`). rotation: the picture is stored turned, and the container tells
+    players to turn it back by this many degrees counter-clockwise. start: presentation time of the first frame.
     aspect: sample aspect ratio. sound: a 440 Hz tone, as long as the picture unless `sound_seconds` says otherwise.
     tags: metadata of the picture's stream.
     """
@@ -89,7 +90,7 @@ def make_video(
     shown = [1 / rate] * frames if durations is None else list(durations)
     with av.open(str(path), "w", format=muxer, container_options=muxer_options or {}) as container:
         stream: Any = container.add_stream(codec or picture_codec, rate=rate)
-        stream.width, stream.height = size
+        stream.width, stream.height = size if rotation % 180 == 0 else size[::-1]
         odd = stream.codec_context.name == "libx264" and (size[0] % 2 or size[1] % 2)
         stream.pix_fmt = "yuv444p" if odd else _PIXELS.get(stream.codec_context.name, "yuv420p")
         stream.gop_size = gop
@@ -103,19 +104,26 @@ def make_video(
         if rotation:
             stream.set_display_rotation(rotation)
         tone = container.add_stream(sound_codec, rate=48_000, layout="stereo") if sound else None
-        _write_picture(container, stream, shown, start)
+        pictures = (np.rot90(numbered_picture(i, size=size), -rotation // 90) for i in range(len(shown)))
+        _write_picture(container, stream, pictures, shown=shown, start=start)
         if isinstance(tone, AudioStream):
             _write_tone(container, tone, sum(shown) if sound_seconds is None else sound_seconds, start)
     return path
 
 
-def _write_picture(container: OutputContainer, stream: VideoStream, shown: list[float], start: float) -> None:
+def _write_picture(
+    container: OutputContainer,
+    stream: VideoStream,
+    pictures: Iterable[npt.NDArray[np.uint8]],
+    *,
+    shown: list[float],
+    start: float,
+) -> None:
     base = stream.codec_context.time_base
     stamps = [round(start / base) + round(at / base) for at in itertools.accumulate(shown, initial=0.0)]
     lengths = {at: following - at for at, following in itertools.pairwise(stamps)}
-    for number, stamp in enumerate(stamps[:-1]):
-        pixels = numbered_picture(number, size=(stream.width, stream.height))
-        picture = av.VideoFrame.from_ndarray(pixels).reformat(format=stream.pix_fmt, threads=1)
+    for stamp, pixels in zip(stamps, pictures, strict=False):
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels)).reformat(format=stream.pix_fmt, threads=1)
         picture.pts, picture.time_base = stamp, base
         for packet in stream.encode(picture):
             _mux(container, packet, lengths)

@@ -1,6 +1,7 @@
 """The `sketch` profile: drafts without weights, downloads or a GPU, seconds on a laptop.
 
-`scene` looks (tags, mood, a sentence), `foley` makes sound effects and `music` makes music, behind the verbs of the paper's modules.
+`scene` looks (tags, mood, a sentence), `foley` makes sound effects and `music` makes music, behind the verbs of the paper's
+modules.
 """
 
 from typing import Literal

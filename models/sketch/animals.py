@@ -80,10 +80,14 @@ def cat(track: Track) -> None:
     """A purr, in and out, and a miaow now and then."""
     in_and_out = 0.7 + 0.3 * np.sin(2 * np.pi * np.cumsum(wander(track, 3, 0.5, 0.75)) / FRAME_RATE)
     thumps = [placed(_purr(track.rng), 0.0) for _ in range(24)]
-    times = np.arange(0.02, track.seconds, 0.04) + track.rng.normal(0, 0.0015, len(np.arange(0.02, track.seconds, 0.04)))
+    times = np.arange(0.02, track.seconds, 0.04) + track.rng.normal(
+        0, 0.0015, len(np.arange(0.02, track.seconds, 0.04))
+    )
     track.scatter(thumps, times, 0.16 * np.interp(times, track.times, in_and_out))
     place = Space(track.rng, tail=0.3)
-    mouth = [formants(f, pitch=550) for f in ((450, 2300, 3200), (1000, 1900, 3100), (850, 1400, 2900), (450, 900, 2700))]
+    mouth = [
+        formants(f, pitch=550) for f in ((450, 2300, 3200), (1000, 1900, 3100), (850, 1400, 2900), (450, 900, 2700))
+    ]
     for at in at_intervals(track, 7, 14):
         t = seconds_of(track.rng.uniform(0.6, 0.95))
         pitch = track.rng.uniform(480, 620) * np.interp(t / t[-1], [0, 0.3, 0.7, 1], [0.8, 1.1, 1.05, 0.75])
@@ -92,12 +96,25 @@ def cat(track: Track) -> None:
 
 def cattle(track: Track) -> None:
     """A cow lows, far off."""
-    _calls(track, pitch=(125, 165), length=(1.3, 2.2), pause=(6, 13), resonances=((350, 800, 2300), (600, 1100, 2400), (420, 900, 2300)))
+    _calls(
+        track,
+        pitch=(125, 165),
+        length=(1.3, 2.2),
+        pause=(6, 13),
+        resonances=((350, 800, 2300), (600, 1100, 2400), (420, 900, 2300)),
+    )
 
 
 def sheep(track: Track) -> None:
     """Bleating."""
-    _calls(track, pitch=(260, 380), length=(0.6, 1.0), pause=(2.5, 7), resonances=((650, 1700, 2600), (750, 1600, 2600)), shake=9)
+    _calls(
+        track,
+        pitch=(260, 380),
+        length=(0.6, 1.0),
+        pause=(2.5, 7),
+        resonances=((650, 1700, 2600), (750, 1600, 2600)),
+        shake=9,
+    )
 
 
 def _calls(
@@ -135,7 +152,7 @@ def _sing(rng: np.random.Generator, song: list[tuple[float, float, float, float,
         pitch = np.clip(mood * start * (end / start) ** part, 1900, 7000) * (1 + trill * np.sin(2 * np.pi * 32 * t))
         level = np.sqrt(np.abs(np.sin(np.pi * part))) * rng.uniform(0.6, 1)
         parts += [whistle(pitch, level, overtone=0.08), np.zeros(len(seconds_of(gap)), dtype=np.float32)]
-    return np.concatenate(parts).astype(np.float32)
+    return np.concatenate(parts, dtype=np.float32)
 
 
 def _chirp(rng: np.random.Generator, pitch: float) -> Array:
@@ -144,11 +161,14 @@ def _chirp(rng: np.random.Generator, pitch: float) -> Array:
     for number in range(rng.integers(3, 5)):
         t = seconds_of(0.017)
         level = np.sin(np.pi * t / t[-1]) ** 2 * (0.55 + 0.15 * number)
-        pulses += [whistle(pitch * (1 - 0.02 * t / t[-1]), level, overtone=0.1), np.zeros(len(seconds_of(0.016)), dtype=np.float32)]
-    return np.concatenate(pulses).astype(np.float32)
+        pulses += [
+            whistle(pitch * (1 - 0.02 * t / t[-1]), level, overtone=0.1),
+            np.zeros(len(seconds_of(0.016)), dtype=np.float32),
+        ]
+    return np.concatenate(pulses, dtype=np.float32)
 
 
 def _purr(rng: np.random.Generator) -> Array:
     t = seconds_of(0.05)
     body = coloured(rng, len(t), 45, 160) + 0.5 * coloured(rng, len(t), 150, 700)
-    return body * np.sin(np.pi * t / t[-1]) ** 2 * np.exp(-t / np.float32(0.02))
+    return np.asarray(body * np.sin(np.pi * t / t[-1]) ** 2 * np.exp(-t / 0.02), dtype=np.float32)

@@ -1,5 +1,6 @@
 """A piece as a score: form, harmony and melody (the expert system of MeloForm, arXiv:2208.14345), and then who plays what."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import pi, sin
 
@@ -30,7 +31,6 @@ class Score:
 
     style: Style
     fit: Fit
-    seconds: float
     tonic: int
     """MIDI pitch."""
     sections: tuple[Section, ...]
@@ -62,11 +62,9 @@ def compose(style: Style, *, seconds: float, rng: np.random.Generator) -> Score:
         start, key = float(len(measures) * fitted.beats), tonic + keys[phrase.movement]
         draft = composer.phrase(phrase)
         measures.extend(_measures(phrase, draft.chords, start=start, beats=fitted.beats, tonic=key))
-        if phrase.label != "intro":
-            sung = (
-                vary(draft.notes, rng, amount=min(0.5, 0.2 * phrase.occurrence)) if phrase.occurrence else draft.notes
-            )
-            notes.extend(composer.sing(sung, phrase, start=start, tonic=key))
+        if phrase.label != "intro" or not (style.chords or style.pad):
+            amount = min(0.5, 0.2 * phrase.occurrence)
+            notes.extend(composer.sing(vary(draft.notes, rng, amount=amount), phrase, start=start, tonic=key))
         if sections and phrase.section == len(sections) - 1:
             sections[-1] = replace(sections[-1], beats=sections[-1].beats + phrase.bars * fitted.beats)
         else:
@@ -75,7 +73,7 @@ def compose(style: Style, *, seconds: float, rng: np.random.Generator) -> Score:
     notes.extend(composer.last_note(end, before=notes[-1].pitch if notes else None))
     notes.extend(accompany((*measures, end), style, rng))
     sections.append(Section("end", end.start, end.beats, end.intensity))
-    return Score(style, fitted, seconds, tonic, tuple(sections), tuple(sorted(notes, key=lambda note: note.start)))
+    return Score(style, fitted, tonic, tuple(sections), tuple(sorted(notes, key=lambda note: note.start)))
 
 
 def _keys(phrases: tuple[Phrase, ...], low: bool, rng: np.random.Generator) -> list[int]:
@@ -101,17 +99,9 @@ def _swell(place: float) -> float:
 
 def _final_measure(style: Style, fitted: Fit, tonic: int, *, intensity: float) -> Measure:
     beats = max(0.1, fitted.ring_seconds * fitted.tempo / 60)
-    return Measure(
-        float(fitted.bars * fitted.beats),
-        beats,
-        (tonic_chord(style.mode),),
-        tonic,
-        intensity,
-        0.9,
-        0,
-        closes_phrase=True,
-        final=True,
-    )
+    start = float(fitted.bars * fitted.beats)
+    chords = (tonic_chord(style.mode),)
+    return Measure(start, beats, chords, tonic, intensity, swell=0.9, movement=0, closes_phrase=True, final=True)
 
 
 @dataclass(frozen=True)
@@ -155,9 +145,7 @@ class _Composer:
             self._drafts[key] = self._write(self._theme(phrase.theme), *key)
         return self._drafts[key]
 
-    def sing(
-        self, notes: tuple[MelodyNote, ...] | list[MelodyNote], phrase: Phrase, *, start: float, tonic: int
-    ) -> list[Note]:
+    def sing(self, notes: Iterable[MelodyNote], phrase: Phrase, *, start: float, tonic: int) -> list[Note]:
         """A phrase of melody as notes of whoever sings it; at a summit somebody joins an octave above."""
         style = self._style
         home = phrase.label == "A"

@@ -14,21 +14,22 @@ from models.sketch.synthesis import RATE, Array, Canvas, Track
 
 MODEL = "sketch/foley"
 
-LAYERS: dict[str, Callable[[Track], None]] = {
-    layer.__name__: layer
-    for layer in (
-        nature.air, nature.wind, nature.leaves, nature.rain, nature.roof, nature.thunder, nature.surf, nature.lapping,
-        nature.stream, nature.waterfall, nature.fire, nature.underwater,
-        animals.birds, animals.gulls, animals.crickets, animals.dog, animals.cat, animals.cattle, animals.sheep,
-        town.room, town.traffic, town.engine, town.train, town.aircraft, town.crowd, town.applause, town.footsteps,
-        town.crunch, town.hooves, town.tableware, town.keyboard, town.clock, town.bell,
-    )
+# Every layer, with the dB that bring it beside the others: a sea louder than a clock, as loud as people expect them.
+_LAYERS: dict[Callable[[Track], None], float] = {
+        nature.air: -3, nature.wind: 1, nature.leaves: -1, nature.rain: -3, nature.roof: -6, nature.thunder: 0,
+        nature.surf: -4, nature.lapping: 2, nature.stream: -3, nature.waterfall: -7, nature.fire: 2,
+        nature.underwater: -4,
+        animals.birds: -6, animals.gulls: 4, animals.crickets: 5, animals.dog: -2, animals.cat: 1,
+        animals.cattle: 0, animals.sheep: -1,
+        town.room: -4, town.traffic: -3, town.engine: -1, town.train: -2, town.aircraft: -5, town.crowd: 2,
+        town.applause: -5, town.footsteps: 0, town.crunch: -3, town.hooves: 2, town.tableware: 1,
+        town.keyboard: 4, town.clock: 7, town.bell: 1,
 }  # fmt: skip
+LAYERS = {make.__name__: (make, level_db) for make, level_db in _LAYERS.items()}
 
-LEVEL = 0.1  # RMS of the result, -20 dBFS
-KNEE, CEILING = 0.55, 0.95  # peaks above the first are bent so that none exceeds the second
+FLOOR_DB = -10.0  # of the air that lies under everything
+KNEE, CEILING = 0.6, 0.95  # peaks above the first are bent so that none exceeds the second
 FADE = 0.02  # seconds, at both ends
-FLOOR_DB = -6.0  # of the air that lies under everything
 
 
 class FoleyGenerator:
@@ -46,16 +47,18 @@ class FoleyGenerator:
     def generate(self, request: AudioRequest, *, on_step: OnStep) -> GeneratedAudio:
         """The soundscape of the request's prompt. What names no sound gives the open air, never silence.
 
-        The same request gives the same samples. A layer sounds the same whatever accompanies it.
+        The same request gives the same samples. Layers are drawn apart: the birds sing the same song with rain and without.
+        Levels are what they are in nature, not brought to a common loudness.
         """
         parts = plan(request.prompt, request.negative_prompt)
         if not {"air", "room"} & {part.layer for part in parts}:
-            parts = (*parts, Part("air", FLOOR_DB))
+            parts = (*parts, Part("air", FLOOR_DB if parts else 0))
         canvas = Canvas(request.seconds)
         steps = len(parts) + canvas.blocks
         for step, part in enumerate(parts, start=1):
             rng = np.random.default_rng((request.seed, zlib.crc32(part.layer.encode())))
-            LAYERS[part.layer](Track(canvas, rng, gain=10 ** (part.level_db / 20)))
+            make, level_db = LAYERS[part.layer]
+            make(Track(canvas, rng, gain=10 ** ((level_db + part.level_db) / 20)))
             on_step(step, steps)
         for block in canvas.paint(np.random.default_rng(request.seed)):
             on_step(len(parts) + block, steps)
@@ -64,11 +67,9 @@ class FoleyGenerator:
 
 
 def _finish(samples: Array) -> None:
-    """Bring to level, bend the peaks and fade the ends, in place and in pieces: a piece of half an hour is large enough once."""
-    pieces = [samples[:, start : start + 10 * RATE] for start in range(0, samples.shape[1], 10 * RATE)]
-    power = sum(float(np.square(piece).sum(dtype=np.float64)) for piece in pieces) / samples.size
-    for piece in pieces:
-        piece *= np.float32(LEVEL / np.sqrt(power))
+    """Bend the peaks and fade the ends, in place and in pieces: half an hour is large enough once."""
+    for start in range(0, samples.shape[1], 10 * RATE):
+        piece = samples[:, start : start + 10 * RATE]
         above = np.abs(piece) > KNEE
         loud = piece[above]
         piece[above] = np.sign(loud) * (KNEE + (CEILING - KNEE) * np.tanh((np.abs(loud) - KNEE) / (CEILING - KNEE)))

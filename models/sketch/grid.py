@@ -89,10 +89,10 @@ def _lab(rgb: Array) -> Array:
     linear = np.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
     xyz = linear @ _XYZ.T
     x, y, z = np.moveaxis(np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116), -1, 0)
-    return np.stack((116 * y - 16, 500 * (x - y), 200 * (y - z)), axis=-1).astype(np.float32)
+    return np.asarray(np.stack((116 * y - 16, 500 * (x - y), 200 * (y - z)), axis=-1), dtype=np.float32)
 
 
 def _cells(pixels: Array) -> Array:
     """Mean over every cell: (rows · CELL, columns · CELL) → (rows, columns)."""
     rows, columns = pixels.shape[0] // CELL, pixels.shape[1] // CELL
-    return pixels.reshape(rows, CELL, columns, CELL).mean(axis=(1, 3), dtype=np.float32)
+    return np.asarray(pixels.reshape(rows, CELL, columns, CELL).mean(axis=(1, 3)), dtype=np.float32)

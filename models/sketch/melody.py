@@ -155,14 +155,14 @@ class Singer:
         """The last bar of a phrase: stepwise to a tone of its chord (an authentic cadence: to the tonic), then held."""
         chord = bar[-1]
         goal = self._goal(chord, before, cadence)
-        held = self.beats / 2
+        held = 2.0 if self.beats > 2 else self.beats / 2
         approach = self.beats - held if cadence != "half" or rng.random() < 0.7 else 0.0
-        lengths = [approach] if approach <= 1 else ([1.0, approach - 1] if rng.random() < 0.6 else [approach / 2] * 2)
-        count = sum(length > 0 for length in lengths)
-        path = np.linspace(before, goal, count + 2)[1:-1]
+        lengths = [1.5, 0.5] if approach == 2 and rng.random() < 0.3 else [min(1.0, approach), approach - 1]
+        lengths = [length for length in lengths if length > 0]
+        path = np.linspace(before, goal, len(lengths) + 2)[1:-1]
         notes: list[MelodyNote] = []
         at = 0.0
-        for beats, place in zip(lengths[:count], path, strict=True):
+        for beats, place in zip(lengths, path, strict=True):
             under = bar[min(len(bar) - 1, int(at / self.beats * len(bar) + 1e-6))]
             step = round(place) if round(place) != before else before + (1 if goal <= before else -1)
             step = nearest_tone(step, under) if at == 0 else step

@@ -11,7 +11,7 @@ from models.audio import STEM_CHANNELS, Audio, Samples
 from models.audio import STEM_SAMPLE_RATE as RATE
 from models.audio_generation import AudioRequest, GeneratedAudio, OnStep
 from models.sketch import SketchAudioSettings
-from models.sketch.arrangement import Note
+from models.sketch.arrangement import Note, Part
 from models.sketch.composition import Score, compose
 from models.sketch.instruments import VOICES, Voice, render
 from models.sketch.style import style_of
@@ -20,6 +20,7 @@ BLOCK = 2**17  # samples, 2.7 s: what is played and reverberated at a time
 _CEILING = 0.97  # largest sample
 _KNEE = 0.6  # softer than this, the master leaves everything as it is
 _CACHED_SAMPLES = 40_000_000  # of rendered notes: 160 MB
+_PARTS: dict[Part, float] = {"lead": 1.0, "chords": 0.62, "pad": 0.3, "bass": 0.75, "drums": 0.7}  # levels in the mix
 
 
 class MusicGenerator:
@@ -131,10 +132,8 @@ def _lag(note: Note, jitter: float) -> float:
 
 
 def _level(note: Note) -> np.float32:
+    """Amplitude of a note before its instrument's own gain."""
     return np.float32(_PARTS[note.part] * note.velocity**1.3)
-
-
-_PARTS = {"lead": 1.0, "chords": 0.62, "pad": 0.3, "bass": 0.75, "drums": 0.7}
 
 
 def _release(samples: int, voice: Voice) -> Samples:

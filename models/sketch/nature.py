@@ -3,7 +3,6 @@
 import numpy as np
 
 from models.sketch.synthesis import (
-    FRAME_RATE,
     RATE,
     Array,
     Track,
@@ -15,6 +14,7 @@ from models.sketch.synthesis import (
     placed,
     pluck,
     seconds_of,
+    shower,
     wander,
     whistle,
 )
@@ -54,8 +54,7 @@ def rain(track: Track) -> None:
     track.noise(band(700, 13000, tilt=-1.2, steep=1), 0.06 * wander(track, 6, 0.8, 1.15) * flutter(track, 0.04))
     track.noise(band(90, 700, tilt=-2, steep=1), 0.012 * wander(track, 6, 0.8, 1.15))
     drops = [_drop(track.rng, low=2200, high=7500, decay=0.004) for _ in range(64)]
-    times = at_random(track, 160)
-    track.scatter(drops, times, 0.07 * track.rng.lognormal(0, 0.6, len(times)))
+    shower(track, drops, rate=160, gain=0.07, spread=0.6)
     near = [_drop(track.rng, low=900, high=2600, decay=0.011) for _ in range(32)]
     times = at_random(track, 14)
     track.scatter(near, times, 0.09 * track.rng.lognormal(0, 0.5, len(times)))
@@ -70,8 +69,7 @@ def roof(track: Track) -> None:
         ratios = np.array([1, 1.58, 2.24, 2.92, 4.1]) * track.rng.uniform(0.97, 1.03, 5)
         sound = pluck(base * ratios, track.rng.uniform(0.008, 0.04, 5), track.rng.uniform(0.2, 1, 5) / 2.5, length=0.16)
         knocks.append(placed(sound, track.rng.uniform(-0.9, 0.9)))
-    times = at_random(track, 95)
-    track.scatter(knocks, times, 0.11 * track.rng.lognormal(0, 0.7, len(times)))
+    shower(track, knocks, rate=95, gain=0.11, spread=0.7)
 
 
 def thunder(track: Track) -> None:
@@ -81,7 +79,12 @@ def thunder(track: Track) -> None:
         near = track.rng.uniform(0.4, 1)
         crack += near**2 * _wave(track.times - start, rise=0.05, fall=0.3)
         for delay in (0, *track.rng.gamma(2, 1.1, 7)):  # the far ends of the bolt are heard later
-            rumble += near * track.rng.uniform(0.3, 1) / (1 + 0.5 * delay) * _wave(track.times - start - delay, rise=0.15, fall=0.9)
+            rumble += (
+                near
+                * track.rng.uniform(0.3, 1)
+                / (1 + 0.5 * delay)
+                * _wave(track.times - start - delay, rise=0.15, fall=0.9)
+            )
     rolling = rumble * wander(track, 0.3, 0.5, 1)
     pan = wander(track, 3, -0.6, 0.6)
     track.noise(band(28, 120, tilt=-2, steep=2), 0.22 * rolling, pan=pan)
@@ -118,16 +121,19 @@ def lapping(track: Track) -> None:
         times = start + track.rng.gamma(3, 0.16, track.rng.integers(5, 16))
         track.scatter(bubbles, times, 0.09 * size * track.rng.lognormal(0, 0.5, len(times)))
     track.noise(band(60, 350, tilt=-3, steep=1), 0.025 + 0.03 * swell, pan=wander(track, 4, -0.4, 0.4))
-    track.noise(band(350, 3000, tilt=-4, steep=1), 0.012 + 0.05 * swell * flutter(track, 0.3), pan=wander(track, 3, -0.5, 0.5))
+    track.noise(
+        band(350, 3000, tilt=-4, steep=1), 0.012 + 0.05 * swell * flutter(track, 0.3), pan=wander(track, 3, -0.5, 0.5)
+    )
 
 
 def stream(track: Track) -> None:
     """Running water: a bed of splashes, and bubbles without number."""
-    track.noise(band(400, 6000, tilt=-2.5, steep=1), 0.05 * wander(track, 1.5, 0.8, 1.2) * flutter(track, 0.1), pan=0.25)
+    track.noise(
+        band(400, 6000, tilt=-2.5, steep=1), 0.05 * wander(track, 1.5, 0.8, 1.2) * flutter(track, 0.1), pan=0.25
+    )
     track.noise(band(150, 900, tilt=-3, steep=1), 0.035 * wander(track, 2, 0.8, 1.2) * flutter(track, 0.15), pan=-0.25)
     bubbles = [_bubble(track.rng, low=420, high=2600) for _ in range(96)]
-    times = at_random(track, 75)
-    track.scatter(bubbles, times, 0.06 * track.rng.lognormal(0, 0.5, len(times)))
+    shower(track, bubbles, rate=75, gain=0.06, spread=0.5)
 
 
 def waterfall(track: Track) -> None:
@@ -143,11 +149,16 @@ def fire(track: Track) -> None:
     track.noise(band(260, 1600, tilt=-5, steep=1), 0.02 * breath)
     track.noise(band(2000, 10000, tilt=-2, steep=1), 0.006 * wander(track, 0.8, 0.4, 1.2))
     crackles = [
-        placed(burst(track.rng, *_octaves(track.rng, 1400, 6500), attack=0.0004, decay=track.rng.uniform(0.001, 0.006)), pan)
+        placed(
+            burst(track.rng, *_octaves(track.rng, 1400, 6500), attack=0.0004, decay=track.rng.uniform(0.001, 0.006)),
+            pan,
+        )
         for pan in track.rng.uniform(-0.6, 0.6, 64)
     ]
     fits = at_random(track, 1.6)
-    times = np.concatenate([start + np.cumsum(track.rng.exponential(0.045, track.rng.geometric(0.16))) for start in fits] or [fits])
+    times = np.concatenate(
+        [start + np.cumsum(track.rng.exponential(0.045, track.rng.geometric(0.16))) for start in fits] or [fits]
+    )
     track.scatter(crackles, times, 0.3 * track.rng.lognormal(-0.4, 0.6, len(times)))
     pops = [_pop(track.rng) for _ in range(16)]
     times = at_random(track, 0.45)

@@ -27,10 +27,10 @@ _THINGS = {
     "fire": "a fire",
     "crowd": "a crowd",
     "water": "water",
+    "sand": "sand",
     "vegetation": "vegetation",
     "buildings": "buildings",
     "snow": "snow",
-    "sand": "sand",
     "road": "a road",
     "lights": "lights",
 }
@@ -111,7 +111,7 @@ def motion(shot: Shot) -> float:
     there = [_lightness(other) for other in shot.others]
     unrelated = [1.13 * float(np.sqrt((here.var() + other.var()) / 2)) + 0.02 for other in there]
     differences = [float(np.abs(here - other).mean()) / scale for other, scale in zip(there, unrelated, strict=True)]
-    return float(min(np.mean(sorted(differences)[:2]), 1))
+    return min(sum(sorted(differences)[:2]) / min(len(differences), 2), 1.0)
 
 
 def measure_mood(grid: Grid, *, movement: float | None) -> Mood:
@@ -149,7 +149,7 @@ def adjectives(grid: Grid, mood: Mood) -> list[str]:
 
 
 def sentence(tags: Sequence[DetectedObject], words: Sequence[str]) -> str:
-    """What is seen, in one English sentence: "A bright, calm scene with sky above water and sand." """
+    """What is seen, in one English sentence, such as "A bright, calm scene with sky above water and sand."."""
     labels = {tag.label for tag in tags}
     place = next((f"{label} scene" for label in ("night", "indoor") if label in labels), "scene")
     things = [thing for label, thing in _THINGS.items() if label in labels]

@@ -1,12 +1,14 @@
 """The means of sound effects: noise painted on a spectrogram, grains, wavetables, and curves that move slowly at random.
 
-A `Canvas` holds one piece. Steady sounds (rain's bed, wind, a road far away) are noise bands with a level that changes over time: their
-powers are summed and turned into sound once, whatever their number, by an inverse short-time Fourier transform of random spectra
-with those magnitudes. Nothing repeats, so nothing loops. Short sounds (a drop, a step, a chirp) are added where they begin.
+A `Canvas` holds one piece. Steady sounds (rain's bed, wind, a road far away) are noise bands with a level that changes over
+time: their powers are summed and turned into sound once, whatever their number, by an inverse short-time Fourier transform of
+random spectra with those magnitudes. Nothing repeats, so nothing loops. Short sounds (a drop, a step, a chirp) are added where they
+begin.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,7 @@ from scipy import fft
 from models.audio import STEM_SAMPLE_RATE
 
 Array = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.floating[Any]]
 
 RATE = STEM_SAMPLE_RATE  # Hz
 HOP = 1024  # samples between spectra, 21 ms
@@ -24,7 +27,9 @@ FREQUENCIES = np.arange(round(HIGHEST * 2 * HOP / RATE), dtype=np.float32) * (RA
 BLOCK = 512  # spectra turned into sound at a time, 11 s
 TOGETHER = 0.35  # correlation of left and right noise: wide, yet in one room
 
-_WINDOW = np.sin(np.pi * (np.arange(2 * HOP, dtype=np.float32) + 0.5) / (2 * HOP))  # squares of its two halves add up to 1
+_WINDOW = np.sin(
+    np.pi * (np.arange(2 * HOP, dtype=np.float32) + 0.5) / (2 * HOP)
+)  # squares of its two halves add up to 1
 
 
 class Canvas:
@@ -100,21 +105,44 @@ class Track:
         return np.arange(self.canvas.frames, dtype=np.float32) / FRAME_RATE
 
     def noise(self, shape: Array, level: npt.ArrayLike, *, pan: npt.ArrayLike = 0.0) -> None:
-        """Noise of a shape made by `band`. `level`: RMS; it and `pan` (-1 left, 1 right) are numbers or of shape (frames,)."""
-        power = np.broadcast_to(np.square(np.asarray(level, dtype=np.float32) * self.gain), self.canvas.frames)
-        angle = (np.asarray(pan, dtype=np.float32) + 1) * (np.pi / 4)
-        sides = (2 * np.cos(angle) ** 2, 2 * np.sin(angle) ** 2)
-        self.canvas.add_band(shape, np.stack([power * side for side in sides]).astype(np.float32))
+        """Noise of a shape made by `band`.
+
+        `level`: RMS, a number or of shape (frames,) or (2, frames); `pan`: -1 left, 1 right, a number or of shape (frames,).
+        """
+        angle = (np.asarray(pan, dtype=np.float32) + 1) * np.float32(np.pi / 4)
+        power = np.zeros((2, self.canvas.frames), dtype=np.float32)
+        power += np.square(np.asarray(level, dtype=np.float32) * self.gain)
+        power[0] *= 2 * np.cos(angle) ** 2
+        power[1] *= 2 * np.sin(angle) ** 2
+        self.canvas.add_band(shape, power)
 
     def play(self, sound: Array, at: float, *, gain: float = 1.0, pan: float = 0.0) -> None:
         """A sound, mono (length,) or stereo (2, length), from `at` seconds on."""
         self.canvas.add(sound if sound.ndim == 2 else placed(sound, pan), round(at * RATE), gain * self.gain)
 
-    def scatter(self, bank: Sequence[Array], times: Array, gains: Array) -> None:
+    def scatter(self, bank: Sequence[Array], times: Numbers, gains: Numbers) -> None:
         """At each time, one sound of the bank (stereo), chosen at random."""
         starts = np.round(times * RATE).astype(int).tolist()
-        for start, gain, which in zip(starts, gains.tolist(), self.rng.integers(len(bank), size=len(starts)), strict=True):
+        for start, gain, which in zip(
+            starts, gains.tolist(), self.rng.integers(len(bank), size=len(starts)), strict=True
+        ):
             self.canvas.add(bank[which], start, gain * self.gain)
+
+
+def shower(track: Track, bank: Sequence[Array], *, rate: float, gain: float, spread: float) -> None:
+    """Sounds of a bank without number, `rate` per second; `spread`: standard deviation of their levels in nepers.
+
+    They fall in handfuls, three at any time: one by one they would take ten times as long.
+    """
+    handfuls = []
+    for _ in range(40):
+        handful = Canvas(0.3 + max(sound.shape[1] for sound in bank) / RATE)
+        count = track.rng.poisson(0.1 * rate)
+        gains = gain * track.rng.lognormal(0, spread, count)
+        Track(handful, track.rng, 1.0).scatter(bank, track.rng.uniform(0, 0.3, count), gains)
+        handfuls.append(handful.samples)
+    times = np.arange(-0.3, track.seconds, 0.1)
+    track.scatter(handfuls, times + track.rng.uniform(-0.04, 0.04, len(times)), np.ones(len(times)))
 
 
 def band(low: float, high: float, *, tilt: float = 0.0, steep: float = 4.0) -> Array:
@@ -131,7 +159,8 @@ def band(low: float, high: float, *, tilt: float = 0.0, steep: float = 4.0) -> A
 def placed(sound: Array, pan: float) -> Array:
     """A mono sound between left (-1) and right (1) at equal power, shape (2, length)."""
     angle = (pan + 1) * np.pi / 4
-    return np.stack((np.cos(angle) * sound, np.sin(angle) * sound)).astype(np.float32) * np.float32(np.sqrt(2))
+    sides = np.array([[np.cos(angle)], [np.sin(angle)]], dtype=np.float32) * np.float32(np.sqrt(2))
+    return np.asarray(sides * sound, dtype=np.float32)
 
 
 def wander(track: Track, period: float, low: float, high: float) -> Array:
@@ -142,7 +171,9 @@ def wander(track: Track, period: float, low: float, high: float) -> Array:
     return np.asarray(np.clip(_smooth_between(track.times, knots, values), low, high), dtype=np.float32)
 
 
-def _smooth_between(times: Array, knots: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _smooth_between(
+    times: Array, knots: npt.NDArray[np.float64], values: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
     """Interpolation by half cosines: no overshoot, no corner."""
     after = np.clip(np.searchsorted(knots, times), 1, len(knots) - 1)
     part = np.clip((times - knots[after - 1]) / (knots[after] - knots[after - 1]), 0, 1)
@@ -152,7 +183,8 @@ def _smooth_between(times: Array, knots: npt.NDArray[np.float64], values: npt.ND
 def flutter(track: Track, depth: float) -> Array:
     """Quick irregular changes of level around 1, shape (frames,). `depth`: about their standard deviation in nepers."""
     rough = track.rng.standard_normal(track.canvas.frames + 8)
-    return np.exp(depth * np.convolve(rough, np.hanning(7) / 1.9, mode="same")[4:-4]).astype(np.float32)
+    smooth = np.convolve(rough, np.hanning(7) / 1.9, mode="same")[4:-4]
+    return np.asarray(np.exp(depth * smooth), dtype=np.float32)
 
 
 def at_random(track: Track, rate: float) -> Array:
@@ -174,7 +206,13 @@ def seconds_of(length: float) -> Array:
     return np.arange(max(1, round(length * RATE)), dtype=np.float32) / RATE
 
 
-def pluck(frequencies: Sequence[float], decays: Sequence[float], gains: Sequence[float], *, length: float) -> Array:
+def pluck(
+    frequencies: Sequence[float] | Numbers,
+    decays: Sequence[float] | Numbers,
+    gains: Sequence[float] | Numbers,
+    *,
+    length: float,
+) -> Array:
     """A struck body: sines that die away. `decays`: seconds to -8.7 dB."""
     t = seconds_of(length)
     sound = np.zeros_like(t)
@@ -203,7 +241,7 @@ def whistle(pitch: Array, level: Array, *, overtone: float = 0.0) -> Array:
     """A sine of the given pitch (Hz) and level, both of shape (samples,), with some of its octave."""
     phase = 2 * np.pi * np.cumsum(pitch, dtype=np.float64) / RATE
     sound = np.sin(phase) + overtone * np.sin(2 * phase) if overtone else np.sin(phase)
-    return (sound * level).astype(np.float32)
+    return np.asarray(sound * level, dtype=np.float32)
 
 
 def formants(frequencies: Sequence[float], *, pitch: float, tilt: float = -6.0) -> Array:
@@ -216,7 +254,7 @@ def formants(frequencies: Sequence[float], *, pitch: float, tilt: float = -6.0) 
     spectrum = np.zeros(1025, dtype=np.complex128)
     spectrum[1 : len(harmonics) + 1] = gain * np.exp(1j * np.pi * np.arange(len(harmonics)) ** 2 / len(harmonics))
     table = np.fft.irfft(spectrum)
-    return (table / table.std()).astype(np.float32)
+    return np.asarray(table / table.std(), dtype=np.float32)
 
 
 def sung(tables: Sequence[Array], pitch: Array, level: Array) -> Array:
@@ -232,7 +270,7 @@ def sung(tables: Sequence[Array], pitch: Array, level: Array) -> Array:
 def arch(samples: int, *, rise: float) -> Array:
     """A level that grows from 0 to 1 during the given part of its length, and falls back to 0, shape (samples,)."""
     t = np.linspace(0, 1, samples, dtype=np.float32)
-    return np.sin(np.float32(np.pi / 2) * np.minimum(t / rise, (1 - t) / (1 - rise))) ** 2
+    return np.asarray(np.sin(np.pi / 2 * np.minimum(t / rise, (1 - t) / (1 - rise))) ** 2, dtype=np.float32)
 
 
 class Space:

@@ -5,6 +5,7 @@ half that hang together are its region. A tag's score is the region's mean membe
 Lightness and colour are CIE L*a*b*, hues in degrees (40 red, 90 yellow, 135 green, 270 blue).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,19 +28,19 @@ class Scene:
     regions: dict[str, Mask] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
 
-    def claim(self, label: str, membership: Array, *, area: tuple[float, float], mask: Mask | None = None) -> None:
-        """Tag the cells of `mask` (None: those above one half): below the first share of the picture no score, above the second a full one."""
-        region = membership > 0.5 if mask is None else mask
-        if region.any():
-            score = float(membership[region].mean() * _ramp(region.mean(), *area))
+    def claim(self, label: str, mask: Mask, membership: Array, *, area: tuple[float, float]) -> None:
+        """Tag a region. One below the first share of the picture has no score, one above the second its full score."""
+        if mask.any():
+            score = float(membership[mask].mean() * _ramp(mask.mean(), *area))
             if score > 0:
-                self.regions[label], self.scores[label] = region, score
+                self.regions[label], self.scores[label] = mask, score
 
     def region(self, label: str) -> Mask:
         return self.regions.get(label, np.zeros(self.grid.light.shape, dtype=bool))
 
-    def share(self, *labels: str) -> float:
-        return float(sum(self.region(label).mean() for label in labels))
+    def free(self, *labels: str) -> Array:
+        """1 where none of these was found, else 0."""
+        return np.asarray(~np.any([self.region(label) for label in labels], axis=0), dtype=np.float32)
 
 
 def find_tags(grid: Grid, *, confidence: float) -> tuple[DetectedObject, ...]:
@@ -75,15 +76,15 @@ def _sky(scene: Scene) -> None:
     bright_enough = region[0].mean() > 0.7 and g.light[region].mean() > rest + 0.12
     above_horizon = horizon < len(g.light) and region[:horizon].mean() > 0.8
     if blue_enough or bright_enough or above_horizon:
-        scene.claim("sky", membership, area=(0.02, 0.12), mask=region)
+        scene.claim("sky", region, membership, area=(0.02, 0.12))
 
 
 def _vegetation(scene: Scene) -> None:
     g = scene.grid
     green = _between(g.hue, 82, 98, 165, 200) * _ramp(g.chroma, 5, 11)
     washed_out = _ramp(g.light, 0.65, 0.8) * (1 - _ramp(g.chroma, 20, 35))
-    membership = green * (1 - washed_out) * ~scene.region("sky")
-    scene.claim("vegetation", membership, area=(0.02, 0.15), mask=_large(membership > 0.5, share=0.005))
+    membership = green * (1 - washed_out) * scene.free("sky")
+    scene.claim("vegetation", _large(membership > 0.5, share=0.005), membership, area=(0.02, 0.15))
 
 
 def _water(scene: Scene) -> None:
@@ -99,19 +100,26 @@ def _water(scene: Scene) -> None:
     low = _ramp(g.depth, 0.25, 0.45)
     bars = _ramp(g.straight, 0.35, 0.5) * _ramp(g.rough, 0.06, 0.1) * (1 - _ramp(g.ripple, 0.4, 0.7))
     white = _ramp(g.light, 0.8, 0.9) * (1 - _ramp(g.chroma, 12, 20))
-    membership = np.maximum(blue, mirrored) * low * (1 - _ramp(g.rough, 0.11, 0.17)) * (1 - bars) * (1 - white) * ~sky
+    membership = (
+        np.maximum(blue, mirrored)
+        * low
+        * (1 - _ramp(g.rough, 0.11, 0.17))
+        * (1 - bars)
+        * (1 - white)
+        * scene.free("sky")
+    )
     region = _large(membership > 0.5, share=0.04)
     if region.any(axis=0).mean() > 0.5:
-        scene.claim("water", membership, area=(0.03, 0.15), mask=region)
+        scene.claim("water", region, membership, area=(0.03, 0.15))
 
 
 def _buildings(scene: Scene) -> None:
     g = scene.grid
-    claimed = scene.region("sky") | scene.region("water") | scene.region("vegetation")
-    membership = _smooth(_ramp(g.straight, 0.22, 0.42) * _ramp(g.rough, 0.04, 0.08)) * ~claimed
+    walls = _smooth(_ramp(g.straight, 0.22, 0.42) * _ramp(g.rough, 0.04, 0.08))
+    membership = walls * scene.free("sky", "water", "vegetation")
     region = _large(membership > 0.5, share=0.03)
     if region.any() and abs(g.ripple[region].mean()) < 0.5:
-        scene.claim("buildings", membership, area=(0.03, 0.2), mask=region)
+        scene.claim("buildings", region, membership, area=(0.03, 0.2))
 
 
 def _ground(scene: Scene) -> None:
@@ -119,7 +127,7 @@ def _ground(scene: Scene) -> None:
     g = scene.grid
     if np.quantile(g.chroma, 0.9) < COLOURLESS:
         return
-    free = ~(scene.region("sky") | scene.region("water") | scene.region("vegetation")) * (g.depth > 0.35)
+    free = scene.free("sky", "water", "vegetation") * (g.depth > 0.35)
     even = 1 - _ramp(g.rough, 0.08, 0.15)
     grey = 1 - _ramp(g.chroma, 8, 14)
     snow = _ramp(g.light, 0.78, 0.88) * grey
@@ -129,29 +137,31 @@ def _ground(scene: Scene) -> None:
     for label, membership in {"snow": snow, "road": road, "sand": sand}.items():
         region = _standing(_large(membership * even * free > 0.5, share=0.03))
         if outdoors[label] & scene.scores.keys() and region.any(axis=0).mean() > 0.5:
-            scene.claim(label, membership * even, area=(0.05, 0.2), mask=region)
+            scene.claim(label, region, membership * even, area=(0.05, 0.2))
 
 
 def _night(scene: Scene) -> None:
     g = scene.grid
+    if g.light.max() < 0.12:  # nothing can be seen: a fade, or a lens cap
+        return
     dark = (1 - _ramp(g.light, 0.22, 0.36)) * (1 - _around(g.hue, 50, 180) * _ramp(g.chroma, 4, 10))
     bright = float((g.light > 0.55).mean())
     mostly = _ramp((dark > 0.5).mean(), 0.45, 0.7) * (1 - _ramp(bright, 0.1, 0.2))
-    scene.claim("night", dark * mostly, area=(0.3, 0.5), mask=dark > 0.5)
+    scene.claim("night", dark > 0.5, np.multiply(dark, mostly), area=(0.3, 0.5))
     if scene.scores.get("night", 0) > 0.3:
-        lamps = _ramp(g.light, 0.4, 0.55) * (g.light > _smooth(g.light) + 0.1)
-        scene.claim("lights", lamps, area=(0.0, 0.01), mask=lamps > 0.5)
+        lamps = _ramp(g.light, 0.4, 0.55) * _ramp(g.light - _smooth(g.light), 0.06, 0.14)
+        scene.claim("lights", lamps > 0.5, lamps, area=(0.0, 0.01))
 
 
 def _fire(scene: Scene) -> None:
     """Orange around a core that is burnt out to pale yellow, in the dark."""
     g = scene.grid
     flame = _around(g.hue, 35, 85) * _ramp(g.chroma, 40, 55) * _ramp(g.light, 0.35, 0.5)
-    core = (g.light > 0.88) & _near(flame > 0.5)
+    core = np.asarray((g.light > 0.88) & _near(flame > 0.5))
     dark = _ramp((g.light < 0.25).mean(), 0.35, 0.6)
     if core.any():
         region = _large((flame > 0.5) | core, share=0.004)
-        scene.claim("fire", np.maximum(flame, core) * dark, area=(0.0, 0.02), mask=region)
+        scene.claim("fire", region, np.maximum(flame, core.astype(np.float32)) * dark, area=(0.0, 0.02))
 
 
 def _sunset(scene: Scene) -> None:
@@ -161,7 +171,7 @@ def _sunset(scene: Scene) -> None:
     warm = _around(g.hue, -55, 82) * _ramp(g.chroma, 12, 24)
     bright = (sky | (_near(_near(sky)) & (g.depth < 0.6))) & (g.light > 0.55)
     if g.light.mean() < 0.75:
-        scene.claim("sunset", warm, area=(0.01, 0.05), mask=(warm > 0.5) & bright)
+        scene.claim("sunset", (warm > 0.5) & bright, warm, area=(0.01, 0.05))
 
 
 def _crowd(scene: Scene) -> None:
@@ -170,17 +180,17 @@ def _crowd(scene: Scene) -> None:
     skin = _between(g.hue, 25, 35, 65, 75) * _between(g.chroma, 10, 14, 34, 42) * _between(g.light, 0.3, 0.4, 0.8, 0.9)
     mixed = np.sqrt(np.maximum(_smooth(g.red**2 + g.yellow**2) - _smooth(g.red) ** 2 - _smooth(g.yellow) ** 2, 0))
     membership = _ramp(mixed, 9, 15) * _ramp(_smooth(g.rough), 0.04, 0.07) * _ramp(_smooth(_smooth(skin)), 0.05, 0.12)
-    scene.claim("crowd", membership, area=(0.1, 0.4), mask=_large(membership > 0.5, share=0.1))
+    scene.claim("crowd", _large(membership > 0.5, share=0.1), membership, area=(0.1, 0.4))
 
 
 def _indoor(scene: Scene) -> None:
     """Warm light, things with straight edges, nothing of the outdoors."""
     g = scene.grid
     warm = _ramp(np.median(g.yellow), 5, 14) * _ramp(np.median(g.red), 0, 6) * (1 - _ramp(np.median(g.chroma), 35, 45))
-    outdoors = _ramp(scene.share("sky", "water", "vegetation"), 0.08, 0.25)
+    outdoors = _ramp(1 - scene.free("sky", "water", "vegetation").mean(), 0.08, 0.25)
     things = _ramp(g.rough.mean(), 0.04, 0.07)
-    everywhere = np.full(g.light.shape, warm * things * (1 - outdoors), dtype=np.float32)
-    scene.claim("indoor", everywhere, area=(0.5, 1), mask=np.ones(g.light.shape, dtype=bool))
+    score = np.full(g.light.shape, warm * things * (1 - outdoors), dtype=np.float32)
+    scene.claim("indoor", np.ones(g.light.shape, dtype=bool), score, area=(0.5, 1))
 
 
 def _ramp(value: npt.ArrayLike, low: float, high: float) -> Array:
@@ -208,28 +218,25 @@ def _near(mask: Mask) -> Mask:
     return np.asarray(ndimage.binary_dilation(mask, iterations=2), dtype=bool)
 
 
-def _pieces(mask: Mask) -> list[Mask]:
+def _pieces(mask: Mask, keep: Callable[[Mask], bool]) -> Mask:
+    """Of the parts of a mask that hang together, those to keep."""
     labels, count = ndimage.label(mask)
-    return [labels == piece for piece in range(1, count + 1)]
-
-
-def _join(pieces: list[Mask], like: Mask) -> Mask:
-    return np.logical_or.reduce(pieces) if pieces else np.zeros_like(like)
+    kept = [piece for piece in range(1, count + 1) if keep(labels == piece)]
+    return np.asarray(np.isin(labels, kept), dtype=bool)
 
 
 def _large(mask: Mask, *, share: float) -> Mask:
-    return _join([piece for piece in _pieces(mask) if piece.mean() >= share], mask)
+    return _pieces(mask, lambda piece: bool(piece.mean() >= share))
 
 
 def _standing(mask: Mask) -> Mask:
     """The pieces that reach the lower edge."""
-    return _join([piece for piece in _pieces(mask) if piece[-1].any()], mask)
+    return _pieces(mask, lambda piece: bool(piece[-1].any()))
 
 
 def _hanging(mask: Mask, *, horizon: int) -> Mask:
     """The pieces that reach the upper edge, down to the horizon."""
-    above = mask & (np.arange(len(mask))[:, None] < horizon)
-    return _join([piece for piece in _pieces(above) if piece[0].any()], mask)
+    return _pieces(mask & (np.arange(len(mask))[:, None] < horizon), lambda piece: bool(piece[0].any()))
 
 
 def _horizon(g: Grid) -> int:

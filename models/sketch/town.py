@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from models.sketch.synthesis import (
     RATE,
@@ -21,12 +20,20 @@ from models.sketch.synthesis import (
     placed,
     pluck,
     seconds_of,
+    shower,
     sung,
     wander,
 )
 
 # First three formants of vowels, Hz.
-_VOWELS = ((730, 1090, 2440), (530, 1840, 2480), (300, 2300, 3000), (570, 840, 2410), (440, 1020, 2240), (490, 1350, 1690))
+_VOWELS = (
+    (730, 1090, 2440),
+    (530, 1840, 2480),
+    (300, 2300, 3000),
+    (570, 840, 2410),
+    (440, 1020, 2240),
+    (490, 1350, 1690),
+)
 
 
 def room(track: Track) -> None:
@@ -40,37 +47,44 @@ def traffic(track: Track) -> None:
     """A road: the roar of the distance, and cars that pass."""
     track.noise(band(40, 320, tilt=-3, steep=2), 0.06 * wander(track, 5, 0.75, 1.15), pan=wander(track, 7, -0.3, 0.3))
     track.noise(band(320, 2500, tilt=-5, steep=1), 0.02 * wander(track, 4, 0.7, 1.2))
+    tyres = (
+        (band(60, 400, tilt=-2, steep=2), 0.11, 1.5),
+        (band(400, 1800, tilt=-2, steep=2), 0.1, 2.2),
+        (band(1500, 8000, tilt=-4, steep=1), 0.05, 3.2),  # the higher, the less carries
+    )
+    levels = np.zeros((len(tyres), 2, track.canvas.frames), dtype=np.float32)
     for at in at_intervals(track, 3.2, 8.5) + track.rng.uniform(0.5, 2.5):
-        _car(track, at)
+        speed, near, size = track.rng.uniform(9, 17), track.rng.uniform(6, 14), track.rng.uniform(0.6, 1)  # m/s, m
+        way = track.rng.choice([-1.0, 1.0])
+        frames = slice(*np.searchsorted(track.times, (at - 20, at + 20)))
+        along = speed * (track.times[frames] - at)
+        sides = _sides(0.85 * way * along / np.hypot(1.5 * near, along))
+        for level, (_, loud, falling) in zip(levels, tyres, strict=True):
+            level[:, frames] += np.square(sides * loud * size * (near / np.hypot(near, along)) ** falling)
+        t = seconds_of(7)
+        along = speed * (t - 3.5)
+        distance = np.hypot(near, along)
+        pitch = track.rng.uniform(62, 95) / (1 + speed * along / distance / 343)  # lower once it has passed
+        fading = 0.05 * size * (near / distance) ** 1.5 * np.minimum(1, np.minimum(t, 7 - t))
+        motor = sung([formants((120, 260, 520), pitch=80, tilt=-7)], pitch, fading)
+        track.play(motor * _sides(0.85 * way * along / np.hypot(1.5 * near, along)), at - 3.5)
+    for level, (shape, _, _) in zip(levels, tyres, strict=True):
+        track.noise(shape, np.sqrt(level))
 
 
-def _car(track: Track, at: float) -> None:
-    """Level and brightness grow as it comes near; its engine's pitch falls as it passes."""
-    speed, near = track.rng.uniform(9, 17), track.rng.uniform(6, 14)  # m/s, m
-    way = track.rng.choice([-1.0, 1.0])
-    along = speed * (track.times - at)
-    closeness = near / np.hypot(near, along)
-    pan = 0.85 * way * along / np.hypot(1.5 * near, along)
-    size = track.rng.uniform(0.6, 1)
-    track.noise(band(60, 400, tilt=-2, steep=2), 0.11 * size * closeness**1.5, pan=pan)
-    track.noise(band(400, 1800, tilt=-2, steep=2), 0.1 * size * closeness**2.2, pan=pan)
-    track.noise(band(1500, 8000, tilt=-4, steep=1), 0.05 * size * closeness**3.2, pan=pan)
-    t = seconds_of(7)
-    along = speed * (t - 3.5)
-    distance = np.hypot(near, along)
-    pitch = track.rng.uniform(62, 95) / (1 + speed * along / distance / 343)
-    table = formants((120, 260, 520), pitch=80, tilt=-7)
-    level = 0.05 * size * (near / distance) ** 1.5 * np.minimum(1, np.minimum(t, 7 - t))
-    angle = (0.85 * way * along / np.hypot(1.5 * near, along) + 1) * np.pi / 4
-    motor = sung([table], pitch, level.astype(np.float32))
-    track.play(np.stack((np.cos(angle) * motor, np.sin(angle) * motor)).astype(np.float32), at - 3.5)
+def _sides(pan: Array) -> Array:
+    """Gains of left and right, shape (2, length), of what moves between -1 and 1."""
+    angle = (pan + 1) * np.float32(np.pi / 4)
+    return np.asarray(np.sqrt(2) * np.stack((np.cos(angle), np.sin(angle))), dtype=np.float32)
 
 
 def engine(track: Track) -> None:
     """A motor nearby, running steadily, never quite evenly."""
     turning = wander(track, 3, 0.92, 1.08) * wander(track, 0.35, 0.985, 1.015)
     colour = wander(track, 0.8, 0.0, 1.0)
-    dull, bright = (formants(resonances, pitch=28, tilt=tilt) for resonances, tilt in (((90, 240, 700), -5), ((110, 300, 900), -3)))
+    dull, bright = (
+        formants(resonances, pitch=28, tilt=tilt) for resonances, tilt in (((90, 240, 700), -5), ((110, 300, 900), -3))
+    )
     place = 0.0
     for start in range(0, round(track.seconds * RATE), 4 * RATE):  # in pieces, so that a long one needs no more memory
         t = seconds_of(min(4.0, track.seconds - start / RATE)) + start / RATE
@@ -86,7 +100,9 @@ def train(track: Track) -> None:
     """Wheels on rails: a heavy roar, and the joints, two and two."""
     track.noise(band(35, 350, tilt=-1, steep=2), 0.07 * wander(track, 3, 0.85, 1.1))
     track.noise(band(350, 4000, tilt=-4, steep=2), 0.04 * wander(track, 2, 0.8, 1.15) * flutter(track, 0.1))
-    clacks = [placed(_knock(track.rng, low=(90, 160), bright=(900, 3500)), track.rng.uniform(-0.2, 0.2)) for _ in range(24)]
+    clacks = [
+        placed(_knock(track.rng, low=(90, 160), bright=(900, 3500)), track.rng.uniform(-0.2, 0.2)) for _ in range(24)
+    ]
     pairs = np.arange(0.2, track.seconds, 0.92)
     for offset, gain in ((0, 0.7), (0.13, 0.55), (0.42, 0.35), (0.55, 0.3)):
         times = pairs + offset + track.rng.normal(0, 0.006, len(pairs))
@@ -112,19 +128,21 @@ def crowd(track: Track) -> None:
         track.scatter(syllables, times, 0.09 * near * track.rng.uniform(0.4, 1.3, len(times)))
 
 
-def _speech(track: Track) -> npt.NDArray[np.float64]:
+def _speech(track: Track) -> Array:
     """When syllables begin: four or five a second, in phrases, with pauses to listen."""
     syllables = track.rng.uniform(0.15, 0.3, int(track.seconds * 5) + 8)
     last = track.rng.random(len(syllables)) < 1 / 9
     starts = np.cumsum(syllables + last * track.rng.uniform(0.4, 3.0, len(syllables))) - track.rng.uniform(0.2, 2)
-    return starts[(starts > -0.2) & (starts < track.seconds)]
+    return np.asarray(starts[(starts > -0.2) & (starts < track.seconds)], dtype=np.float32)
 
 
 def _syllable(rng: np.random.Generator, pitch: float) -> Array:
     samples = int(rng.uniform(0.12, 0.3) * RATE)
     first, second = rng.choice(len(_VOWELS), 2)
     bend = pitch * rng.uniform(0.9, 1.15) * np.linspace(rng.uniform(1, 1.15), rng.uniform(0.8, 1), samples)
-    voice = sung([formants(_VOWELS[vowel], pitch=pitch, tilt=-3) for vowel in (first, second)], bend, arch(samples, rise=0.25))
+    voice = sung(
+        [formants(_VOWELS[vowel], pitch=pitch, tilt=-3) for vowel in (first, second)], bend, arch(samples, rise=0.25)
+    )
     if rng.random() < 0.4:
         consonant = burst(rng, 2500, 7000, attack=0.01, decay=0.015)
         voice[: len(consonant)] += 0.5 * consonant[:samples]
@@ -138,8 +156,7 @@ def applause(track: Track) -> None:
         placed(burst(track.rng, centre * 0.6, centre * 1.7, attack=0.0008, decay=track.rng.uniform(0.004, 0.009)), pan)
         for centre, pan in zip(track.rng.uniform(800, 2400, 64), track.rng.uniform(-0.95, 0.95, 64), strict=True)
     ]
-    times = at_random(track, 130)
-    track.scatter(claps, times, 0.2 * track.rng.lognormal(0, 0.4, len(times)))
+    shower(track, claps, rate=130, gain=0.2, spread=0.4)
 
 
 def footsteps(track: Track) -> None:
@@ -166,7 +183,9 @@ def _walk(track: Track, *, pace: float, ground: Callable[[np.random.Generator], 
 
 def hooves(track: Track) -> None:
     """A horse at a trot."""
-    hoof = [placed(_knock(track.rng, low=(420, 700), bright=(900, 3800)), track.rng.uniform(-0.2, 0.2)) for _ in range(24)]
+    hoof = [
+        placed(_knock(track.rng, low=(420, 700), bright=(900, 3800)), track.rng.uniform(-0.2, 0.2)) for _ in range(24)
+    ]
     beats = np.arange(0.1, track.seconds, 0.31)
     for offset, gain in ((0, 0.3), (0.045, 0.18)):
         times = beats + offset + track.rng.normal(0, 0.009, len(beats))
@@ -183,13 +202,18 @@ def tableware(track: Track) -> None:
         sound = pluck(base * ratios, track.rng.uniform(0.02, 0.16, 4), [0.5, 0.35, 0.2, 0.1], length=0.5)
         clinks.append(table.place(sound, pan=track.rng.uniform(-0.8, 0.8), wet=0.3))
     starts = at_random(track, 0.9)
-    times = np.concatenate([start + np.cumsum(track.rng.uniform(0.06, 0.25, track.rng.integers(1, 4))) for start in starts] or [starts])
+    times = np.concatenate(
+        [start + np.cumsum(track.rng.uniform(0.06, 0.25, track.rng.integers(1, 4))) for start in starts] or [starts]
+    )
     track.scatter(clinks, times, 0.1 * track.rng.lognormal(-0.3, 0.6, len(times)))
 
 
 def keyboard(track: Track) -> None:
     """Typing, in runs."""
-    keys = [placed(_knock(track.rng, low=(300, 600), bright=(1200, 6000), click=1.5), track.rng.uniform(-0.2, 0.2)) for _ in range(40)]
+    keys = [
+        placed(_knock(track.rng, low=(300, 600), bright=(1200, 6000), click=1.5), track.rng.uniform(-0.2, 0.2))
+        for _ in range(40)
+    ]
     strokes = track.rng.gamma(4, 0.035, int(track.seconds * 8) + 4)
     pauses = (track.rng.random(len(strokes)) < 1 / 14) * track.rng.uniform(0.4, 2.2, len(strokes))
     times = np.cumsum(strokes + pauses)
@@ -217,7 +241,9 @@ def bell(track: Track) -> None:
         track.play(far, at + track.rng.normal(0, 0.03), gain=0.14 * track.rng.uniform(0.85, 1.05))
 
 
-def _knock(rng: np.random.Generator, *, low: tuple[float, float], bright: tuple[float, float], click: float = 0.7) -> Array:
+def _knock(
+    rng: np.random.Generator, *, low: tuple[float, float], bright: tuple[float, float], click: float = 0.7
+) -> Array:
     """Something hard on something harder: a thud with a pitch between `low`, and a click within `bright`."""
     pitch = rng.uniform(*low)
     sound = pluck([pitch, pitch * rng.uniform(1.6, 2.3)], [0.028, 0.014], [0.6, 0.3], length=0.15)

@@ -117,6 +117,12 @@ def test_a_picture_that_is_cut_short_is_damaged_media(
         detector.detect([tmp_path / "half.png"])
 
 
+def test_a_file_that_is_no_picture_is_damaged_media(detector: ObjectDetector, tmp_path: Path) -> None:
+    (tmp_path / "page.jpg").write_text("<html>")
+    with pytest.raises(DamagedMedia, match=r"page\.jpg"):
+        detector.detect([tmp_path / "page.jpg"])
+
+
 def test_a_path_that_is_missing_is_refused_and_never_fetched(tmp_path: Path, lookups: list[Any]) -> None:
     with pytest.raises(ModelUnavailable, match="no YOLOv9 checkpoint at"):
         ObjectDetector.load(ObjectDetectionSettings(weights=str(tmp_path / "models" / "yolov9e.pt")))

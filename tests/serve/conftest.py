@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-READY_SECONDS = 120
+READY_SECONDS = 280  # four processes that import torch side by side
 
 Deploy = Callable[..., str]
 
@@ -65,7 +65,8 @@ def deploy(cluster: str) -> Deploy:
         while time.monotonic() < deadline:
             app = rs.status().applications.get("immersivaudio")
             if app is not None and app.status in ("RUNNING", "DEPLOY_FAILED", "UNHEALTHY"):
-                assert app.status == "RUNNING", app.message
+                told = [app.message, *(deployment.message for deployment in app.deployments.values())]
+                assert app.status == "RUNNING", "\n".join(told)
                 return cluster
             time.sleep(0.2)
         raise AssertionError(f"not ready after {READY_SECONDS} s: {rs.status()}")

@@ -11,7 +11,8 @@ from ray.serve.schema import ServeDeploySchema
 from models.audio_generation.audioldm2 import AudioLDM2Settings
 from models.frame_description import ImageTextSettings, Moondream2Settings
 from models.object_detection import ObjectDetectionSettings
-from models.sketch import SketchAudioSettings, SketchSceneSettings
+from models.sketch import SketchAudioSettings
+from models.sketch.scene import SketchSceneSettings
 from serve.settings import AppSettings
 
 ROOT = Path(__file__).parents[2]
