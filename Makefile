@@ -44,7 +44,7 @@ test: lint ## style, types and the whole suite
 	$(BIN)/python -m pytest
 
 bench: .venv/dev ## what we claim about speed, measured here
-	@for program in bench/*.py; do echo "== $$program"; $(BIN)/python $$program || exit 1; done
+	@for program in bench/*.py; do name=$$(basename $$program .py); echo "== $$name"; $(BIN)/python -m bench.$$name || exit 1; done
 
 constraints: ## renew constraints.txt: the newest versions that fit together
 	rm -rf build/resolve && $(PYTHON) -m venv build/resolve

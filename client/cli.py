@@ -75,8 +75,8 @@ def enhance(
 ) -> None:
     """Give a video or an image the sound it deserves."""
     options = _format_from(output, options_from(given))
-    destination = _destination(file, output, as_json=as_json)
     source = _source(file)
+    destination = _destination(file, output, as_json=as_json)
     if destination:
         _refuse_to_lose(destination.path(_likely_format(file, options)), file, force=force)
     view = NoView() if as_json else view_for(Console(stderr=True))
@@ -202,11 +202,12 @@ def _destination(file: str, output: str | None, *, as_json: bool) -> _Destinatio
         return None
     stem = "stdin" if file == "-" else Path(file).stem
     path = Path(file).parent if output is None else Path(output)
-    if path.is_dir():
-        return _Destination(path, None, stem)
-    if not path.parent.is_dir():
-        raise typer.BadParameter(f"there is no folder {path.parent}", param_hint="--output")
-    return _Destination(path.parent, path.name, stem)
+    found = _Destination(path, None, stem) if path.is_dir() else _Destination(path.parent, path.name, stem)
+    if not found.folder.is_dir():
+        raise typer.BadParameter(f"there is no folder {found.folder}", param_hint="--output")
+    if not os.access(found.folder, os.W_OK):
+        raise typer.BadParameter(f"nothing can be written into {found.folder}", param_hint="--output")
+    return found
 
 
 def _source(file: str) -> Source:
@@ -217,6 +218,8 @@ def _source(file: str) -> Source:
         raise typer.BadParameter(f"there is no file {file}", param_hint="FILE")
     if path.is_dir():
         raise typer.BadParameter(f"{file} is a folder", param_hint="FILE")
+    if not os.access(path, os.R_OK):
+        raise typer.BadParameter(f"{file} cannot be read", param_hint="FILE")
     return path
 
 

@@ -46,7 +46,9 @@ def _demo(console: Console) -> None:
             console.print(f"{result} is there, {time.monotonic() - began:.1f} s after the start: play it")
         finally:
             console.print("stopping the service")
-    console.print("Next: `make serve`, and in another terminal `.venv/bin/immersivaudio enhance YOUR_VIDEO`")
+    console.print(
+        "Next: `make serve`, and in another terminal `.venv/bin/immersivaudio enhance YOUR_VIDEO`", soft_wrap=True
+    )
 
 
 def _enhance(url: str, source: Path, result: Path, console: Console) -> None:

@@ -70,8 +70,9 @@ def _object_detection(record: Record) -> list[str]:
     return [", ".join(shown) + (f" and {hidden} more" if hidden else "")]
 
 
-def _labels(objects: tuple[DetectedObject, ...]) -> set[str]:
-    return {found.label for found in objects}
+def _labels(objects: tuple[DetectedObject, ...]) -> list[str]:
+    """Each label once, best score first."""
+    return list(dict.fromkeys(found.label for found in objects))
 
 
 def _frame_selection(record: Record) -> list[str]:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from client.findings import draft_note, findings, models, printable, seconds_taken
 from client.protocol import next_state
-from models.record import Event, Module, Progress, Run, StemKind
+from models.record import Event, Module, Progress, Record, Run, StemKind
 
 AFTER: dict[Module, tuple[Module, ...]] = {
     "video_input": (),
@@ -89,11 +89,13 @@ class LineView(NoView):
         match message.type:
             case "accepted":
                 self._line(f"accepted as {printable(run_id)}")
-                self._line(_line(run, "video_input"))
+                self._line(_line(run.record, "video_input"))
             case "started":
                 self._line("started")
             case "module_done":
-                self._line(_line(run, message.module))
+                # Of stems, which join those that are there, only the new one is news.
+                new = {name: output for name, output in message.output if output is not None}
+                self._line(_line(run.record.model_copy(update=new), message.module, seconds=message.seconds))
             case "finished":
                 self._line(f"finished after {message.at - run.created_at:.1f} s")
                 if note := draft_note(run.record):
@@ -105,11 +107,10 @@ class LineView(NoView):
         self._console.print(Text(text), soft_wrap=True)
 
 
-def _line(run: Run, module: Module) -> str:
+def _line(record: Record, module: Module, *, seconds: float | None = None) -> str:
     """What a module found, on one line."""
-    took = seconds_taken(run, module)
-    by = [*models(run.record, module), *([f"{took:.1f} s"] if took is not None else [])]
-    return f"{module}: {'; '.join(findings(run.record, module))}" + (f" ({', '.join(by)})" if by else "")
+    by = [*models(record, module), *([f"{seconds:.1f} s"] if seconds is not None else [])]
+    return f"{module}: {'; '.join(findings(record, module))}" + (f" ({', '.join(by)})" if by else "")
 
 
 class LiveView:

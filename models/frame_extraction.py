@@ -108,7 +108,7 @@ class _Taker:
         return _Walker(self._stack.enter_context(open_picture(self._video)), self._settings.max_decoded)
 
     def take(self, n: int) -> list[_Taken]:
-        """N frames in ascending order."""
+        """As many frames, in the order of time."""
         start, length = self.track.start, self.track.end - self.track.start
         middles = [start + length * (2 * part + 1) // (2 * n) for part in range(n)]
         bounds = [start + length * part // n for part in range(n + 1)]
@@ -126,8 +126,7 @@ class _Taker:
     def _from_part(self, begin: int, middle: int, end: int) -> _Taken | None:
         keyframe = next(self.track.packets_from_keyframe(middle), None)
         before = stamp(keyframe) if keyframe else self.track.start
-        near = max(before, self._walker.position(before=middle))
-        if self.track.frames_between(near, middle) > self._settings.exact_within:
+        if self.track.frames_between(before, middle) > self._settings.exact_within:
             if before < begin:
                 keyframe = next(self.track.packets_from_keyframe(end - 1), None)
             if keyframe and begin <= stamp(keyframe) < end and (frames := self._decode_alone(keyframe)):
@@ -189,10 +188,6 @@ class _Walker:
         self._shown: _Decoded | None = None
         self._ahead: _Decoded | None = None
         self._start(track.start)
-
-    def position(self, *, before: int) -> int:
-        """Time of the last frame asked for, or the video's start if that lies behind `before`."""
-        return self._shown.at if self._shown and self._shown.at <= before else self._track.start
 
     def shown_at(self, at: int, *, keyframe: int, exact: bool = False) -> _Decoded | None:
         """The frame that is shown at this time; the next that can be decoded if that cannot; None if none can.

@@ -68,9 +68,9 @@ class ObjectDetector:
     @classmethod
     def load(cls, settings: ObjectDetectionSettings) -> Self:
         """Load the weights and run them once. Raises ModelUnavailable when they cannot be had or do not work."""
+        weights = _find_weights(settings)  # first: a path that is wrong is known before seconds of imports
         device = torch_device(settings.device)
         ultralytics = import_ultralytics()
-        weights = _find_weights(settings)
         import torch
 
         threads = torch.get_num_threads()
@@ -158,6 +158,7 @@ def _find_weights(settings: ObjectDetectionSettings) -> Path:
     folder = settings.weights_folder or Path(os.environ.get("IMMERSIVAUDIO_CACHE") or "~/.cache/immersivaudio")
     path = folder.expanduser().absolute() / settings.weights
     if not path.is_file():
+        import_ultralytics()
         from ultralytics.utils.downloads import attempt_download_asset
 
         try:

@@ -15,6 +15,8 @@ def read_picture(path: Path) -> Image.Image:
     try:
         with Image.open(path) as opened:
             upright = ImageOps.exif_transpose(opened)
+            if upright.mode.startswith("I;16"):
+                upright = upright.convert("I").point(lambda value: value / 256)  # Pillow's conversion cuts off at 255
             if upright.has_transparency_data:
                 shown = upright.convert("RGBA")
                 return Image.alpha_composite(Image.new("RGBA", shown.size, "black"), shown).convert("RGB")

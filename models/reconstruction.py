@@ -179,9 +179,8 @@ class Reconstructor:
         frames = max(1, round(job.seconds * rate))
         gop = min(frames, STILL_GOP_SECONDS * rate)
         image = _fitted(read_picture(job.source), self._settings.image_long_side)
-        size = f"{image.width}x{image.height}"
         still = (
-            ffmpeg.input("pipe:", format="rawvideo", pixel_format="rgb24", video_size=size, framerate=rate)
+            ffmpeg.input("pipe:", format="rawvideo", pixel_format="rgb24", video_size=image.size, framerate=rate)
             .filter("loop", loop=gop - 1, size=1)
             .filter("scale", out_color_matrix="bt709", out_range="tv")
             .filter("format", "yuv420p")
@@ -207,7 +206,8 @@ class Reconstructor:
         streams = [stream for stream in (picture, job.mix.sound) if stream is not None]
         options = {**(job.container.options or {}), **job.container.sound.options, **options}
         if picture is not None:
-            options["metadata:s:a:0"] = f"title={TRACK_TITLE}"
+            # mp4 names its tracks by their handlers.
+            options |= {"metadata:s:a": f"title={TRACK_TITLE}", "metadata:s:a:0": f"handler_name={TRACK_TITLE}"}
         limit = self._settings.max_output_bytes
         output = ffmpeg.output(
             *streams, f"file:{job.path}", format=job.container.muxer, ar=STEM_SAMPLE_RATE, ac=STEM_CHANNELS, fs=limit,

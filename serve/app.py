@@ -4,7 +4,9 @@ No `from __future__ import annotations` here: Ray reads the builder's annotation
 """
 
 from pathlib import Path
+from typing import Any
 
+from ray import serve as rs
 from ray.serve import Application
 
 from serve.deployments import (
@@ -20,19 +22,25 @@ from serve.ingress import Ingress
 from serve.pipeline import Pipeline
 from serve.settings import AppSettings
 
+LOAD_ATTEMPTS = 2  # weights that cannot be had will not be there at the twentieth try, which is Serve's default
+
 
 def build(settings: AppSettings) -> Application:
     """The application that `serve run serve_config.yaml` deploys."""
     if "://" not in settings.store:  # replicas may have another working directory
         settings = settings.model_copy(update={"store": str(Path(settings.store).absolute())})
     modules = {
-        "FrameExtractor": FrameExtractor.bind(settings),
-        "ObjectDetector": ObjectDetector.bind(settings),
-        "FrameSelector": FrameSelector.bind(settings),
-        "FrameDescriber": FrameDescriber.bind(settings),
-        "MusicGenerator": MusicGenerator.bind(settings),
-        "SoundGenerator": SoundGenerator.bind(settings),
-        "Reconstructor": Reconstructor.bind(settings),
+        "FrameExtractor": _bind(FrameExtractor, settings),
+        "ObjectDetector": _bind(ObjectDetector, settings),
+        "FrameSelector": _bind(FrameSelector, settings),
+        "FrameDescriber": _bind(FrameDescriber, settings),
+        "MusicGenerator": _bind(MusicGenerator, settings),
+        "SoundGenerator": _bind(SoundGenerator, settings),
+        "Reconstructor": _bind(Reconstructor, settings),
     }
-    pipeline = Pipeline.bind(settings, modules)
-    return Ingress.bind(settings, pipeline, modules["FrameExtractor"])
+    pipeline = _bind(Pipeline, settings, modules)
+    return _bind(Ingress, settings, pipeline, modules["FrameExtractor"])
+
+
+def _bind(deployed: type, *arguments: Any) -> Application:
+    return rs.deployment(max_constructor_retry_count=LOAD_ATTEMPTS)(deployed).bind(*arguments)

@@ -6,11 +6,9 @@ Replicas, GPU fractions, and how many requests a replica takes at once, stand in
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
-
-from ray import serve as rs
 
 from models import (
     frame_description,
@@ -31,8 +29,6 @@ from serve.log import PROGRESS_SECONDS, progress_key
 from serve.settings import AppSettings
 from serve.store import Store
 from serve.workspace import StoreWorkspace
-
-LOAD_ATTEMPTS = 2  # weights that cannot be had will not be there at the twentieth try, which is Serve's default
 
 
 class ModuleServer:
@@ -58,7 +54,7 @@ class ModuleServer:
 
     async def run(self, run_id: str, record: Record) -> Outputs:
         """The module's output for this record. Every file that it names is in the store."""
-        return await self.in_thread(self._run, run_id, record)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, run_id, record)
 
     async def info(self) -> ModuleInfo:
         """What is loaded."""
@@ -73,9 +69,6 @@ class ModuleServer:
             licence=getattr(self.model, "licence", None),
         )
 
-    async def in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
-
     def _run(self, run_id: str, record: Record) -> Outputs:
         with StoreWorkspace(self.store, run_id) as files:
             outputs = self.step(record, files)
@@ -83,7 +76,6 @@ class ModuleServer:
         return outputs
 
 
-@rs.deployment
 class FrameExtractor(ModuleServer):
     """Opens what users send: looks at it before it is accepted, and takes its frames afterwards."""
 
@@ -104,7 +96,6 @@ class FrameExtractor(ModuleServer):
             return video_input.probe(files.path(key), name=name, key=key, options=options, limits=self.settings.limits)
 
 
-@rs.deployment(max_constructor_retry_count=LOAD_ATTEMPTS)
 class ObjectDetector(ModuleServer):
     """YOLOv9, or the sketch of it."""
 
@@ -122,7 +113,6 @@ class ObjectDetector(ModuleServer):
         return Outputs(object_detection=steps.detect_objects(record, self.model, files))
 
 
-@rs.deployment(max_constructor_retry_count=LOAD_ATTEMPTS)
 class FrameSelector(ModuleServer):
     """ResNet18's latents and their medoid, or the sketch of them."""
 
@@ -140,7 +130,6 @@ class FrameSelector(ModuleServer):
         return Outputs(frame_selection=steps.select_frame(record, self.model, files))
 
 
-@rs.deployment(max_constructor_retry_count=LOAD_ATTEMPTS)
 class FrameDescriber(ModuleServer):
     """Moondream2, another image-text-to-text model, or the sketch of one. Batches the frames of different runs."""
 
@@ -192,7 +181,6 @@ class AudioServer(ModuleServer):
         return Outputs(audio_generation=made)
 
 
-@rs.deployment(max_constructor_retry_count=LOAD_ATTEMPTS)
 class MusicGenerator(AudioServer):
     """The music."""
 
@@ -202,7 +190,6 @@ class MusicGenerator(AudioServer):
         return self.load_audio(settings.music)
 
 
-@rs.deployment(max_constructor_retry_count=LOAD_ATTEMPTS)
 class SoundGenerator(AudioServer):
     """The sound effects."""
 
@@ -212,7 +199,6 @@ class SoundGenerator(AudioServer):
         return self.load_audio(settings.sounds)
 
 
-@rs.deployment
 class Reconstructor(ModuleServer):
     """Puts the sound under the picture."""
 

@@ -6,9 +6,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from models.record import (
+    MODULES,
     Accepted,
     Box,
     DetectedObject,
+    Event,
     Finished,
     Frame,
     FrameDescription,
@@ -90,14 +92,12 @@ _OUTPUTS = (
         )
     ),
 )
-_EVENTS = [
+_EVENTS: list[Event] = [
     Accepted(seq=1, at=1_790_000_000.0, video_input=_INPUT),
     Started(seq=2, at=1_790_000_000.1, owner="5f0c"),
     *(
-        ModuleDone(
-            seq=3 + i, at=1_790_000_001.0 + i, module=next(n for n, v in output if v), output=output, seconds=0.9
-        )  # type: ignore[arg-type]
-        for i, output in enumerate(_OUTPUTS)
+        ModuleDone(seq=seq, at=1_790_000_000.0 + seq, module=module, output=output, seconds=0.9)
+        for seq, (module, output) in enumerate(zip(MODULES[1:], _OUTPUTS, strict=False), start=3)
     ),
 ]
 _PROGRESS = Progress(module="audio_generation", part="music", step=12, steps=20)
@@ -110,7 +110,7 @@ SSE_STREAM = (
     + f"id: {_LAST.seq}\nevent: finished\ndata: {_LAST.model_dump_json()}\n\n"
 )
 NDJSON_STREAM = "".join(item.model_dump_json() + "\n" for item in (*_EVENTS[:2], _PROGRESS, _LAST))
-MODULES = [
+LOADED = [
     ModuleInfo(module="frame_extraction", model="ffmpeg", device="cpu", profile="any").model_dump(mode="json"),
     ModuleInfo(
         module="audio_generation",

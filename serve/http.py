@@ -118,7 +118,7 @@ def _add_runs(app: FastAPI, service: RunService, upload_bytes: int) -> None:
 def _add_health(app: FastAPI, service: RunService) -> None:
     @app.get(
         "/v1/modules",
-        responses={200: examples.of("One entry per module.", examples.MODULES), **examples.problems(503)},
+        responses={200: examples.of("One entry per module.", examples.LOADED), **examples.problems(503)},
         summary="What is loaded",
     )
     async def modules() -> list[ModuleInfo]:

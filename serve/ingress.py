@@ -15,7 +15,6 @@ from serve.settings import AppSettings
 from serve.store import Store
 
 
-@rs.deployment
 @rs.ingress()
 class Ingress:
     """Any replica answers for any run: all that it knows is in the store."""

@@ -6,7 +6,7 @@ memory that could not be read again; a follower needs nothing but the store.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Self
 
 from pydantic import TypeAdapter
@@ -63,10 +63,10 @@ class RunLog:
             raise NotFound(f"there is no run {run_id}")
         return cls(store, fold(run_id, events), len(events))
 
-    async def append(self, make: type[Event], **fields: object) -> None:
+    async def append(self, make: Callable[..., Event], **fields: object) -> None:
         """Write the next event. Raises LostRun when its number is taken."""
         async with self._lock:
-            event: Event = make(seq=self._seq + 1, at=time.time(), **fields)  # type: ignore[operator]
+            event = make(seq=self._seq + 1, at=time.time(), **fields)
             run = self.run.apply(event)
             try:
                 await self._store.create(event_key(self.run.id, event.seq), event.model_dump_json().encode())

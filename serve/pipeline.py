@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ray import serve as rs
 from ray.exceptions import RayTaskError
 from ray.serve.handle import DeploymentHandle
 
@@ -36,7 +35,6 @@ SERVED_BY: dict[Unit, str] = {
 }
 
 
-@rs.deployment
 class Pipeline:
     """Owns runs. A replica that dies loses none: the log says what is done."""
 

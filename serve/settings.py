@@ -55,14 +55,18 @@ class AppSettings(Frozen):
     """What may be sent."""
 
     frame_extraction: FrameExtractionSettings = FrameExtractionSettings()
-    object_detection: Annotated[SketchSceneSettings | ObjectDetectionSettings, Field(discriminator="kind")]
-    frame_selection: Annotated[SketchSceneSettings | FrameSelectionSettings, Field(discriminator="kind")]
+    object_detection: Annotated[SketchSceneSettings | ObjectDetectionSettings, Field(discriminator="kind")] = (
+        SketchSceneSettings()
+    )
+    frame_selection: Annotated[SketchSceneSettings | FrameSelectionSettings, Field(discriminator="kind")] = (
+        SketchSceneSettings()
+    )
     frame_description: Annotated[
         SketchSceneSettings | Moondream2Settings | ImageTextSettings, Field(discriminator="kind")
-    ]
+    ] = SketchSceneSettings()
     prompt_enhancement: PromptEnhancementSettings = PromptEnhancementSettings()
-    music: Annotated[SketchAudioSettings | AudioLDM2Settings, Field(discriminator="kind")]
-    sounds: Annotated[SketchAudioSettings | AudioLDM2Settings, Field(discriminator="kind")]
+    music: Annotated[SketchAudioSettings | AudioLDM2Settings, Field(discriminator="kind")] = SketchAudioSettings()
+    sounds: Annotated[SketchAudioSettings | AudioLDM2Settings, Field(discriminator="kind")] = SketchAudioSettings()
     reconstruction: ReconstructionSettings = ReconstructionSettings()
 
     @model_validator(mode="before")

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -70,7 +70,7 @@ def make_video(
     durations: Sequence[float] | None = None,
     start: float = 0,
     rotation: int = 0,
-    aspect: Fraction | None = None,
+    aspect: tuple[int, int] | None = None,
     sound: bool = False,
     sound_seconds: float | None = None,
     codec: str | None = None,
@@ -100,7 +100,7 @@ def make_video(
         stream.metadata.update(tags or {})
         stream.codec_context.time_base = Fraction(1, rate) if durations is None else Fraction(1, 1000)
         if aspect:
-            stream.codec_context.sample_aspect_ratio = aspect
+            stream.codec_context.sample_aspect_ratio = Fraction(*aspect)
         if rotation:
             stream.set_display_rotation(rotation)
         tone = container.add_stream(sound_codec, rate=48_000, layout="stereo") if sound else None
@@ -187,6 +187,18 @@ def cut(path: Path, *, part: float) -> Path:
     short = path.with_name(f"cut_{path.name}")
     short.write_bytes(data[: int(len(data) * part)])
     return short
+
+
+def corrupt(path: Path, *, kind: Literal["video", "audio"], begin: float = 0, end: float = float("inf")) -> None:
+    """Overwrite, in place, the packets of a video's picture or sound between two times in seconds."""
+    with av.open(str(path)) as container:
+        stream = next(stream for stream in container.streams if stream.type == kind)
+        packets: Any = [packet for packet in container.demux(stream) if packet.size and packet.pos is not None]
+        spots = [(packet.pos, packet.size) for packet in packets if begin <= packet.pts * packet.time_base < end]
+    with path.open("r+b") as file:
+        for position, size in spots:
+            file.seek(position)
+            file.write(b"\xff" * size)
 
 
 def hostile_files(folder: Path, *, target: str) -> dict[str, Path]:

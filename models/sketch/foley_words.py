@@ -107,7 +107,7 @@ _CHANGES = {
     "light": -5, "soft": -6, "gentle": -5, "faint": -9, "quiet": -7, "distant": -9, "far": -8, "faraway": -9, "subtle": -8,
     "muffled": -6, "slight": -7, "few": -4, "occasional": -5,
 }  # fmt: skip
-_REACH = 3  # words: "soft summer rain"
+_REACH = 3  # words
 
 _NEGATIONS = {"no", "not", "without", "never", "except", "excluding", "minus"}
 _TURNS = {"but", "only", "just", "with", "while", "then", "and", "too", "very"}  # where a negation ends
@@ -163,7 +163,8 @@ def _read(text: str) -> Iterator[_Mention]:
             behind = " ".join(words[at + length : at + length + 4])
             far = FAR_DB if re.match(r"(\w+ )?in the (distance|background)", behind) else 0
             yield _Mention(layers, sum(changes) + far, negated)
-        changes = [0.0] * _REACH if layers else [*changes[1:], _CHANGES.get(words[at], 0.0)]
+        # A change goes past a scene to the sound that it is meant for: "soft summer rain".
+        changes = [0.0] * _REACH if 0 in layers.values() else [*changes[1:], _CHANGES.get(words[at], 0.0)]
         at += length
 
 

@@ -60,7 +60,7 @@ def _sky(scene: Scene) -> None:
     g = scene.grid
     bars = _ramp(g.straight, 0.5, 0.7) * _ramp(g.rough, 0.015, 0.025)
     blue = _between(g.hue, 195, 225, 285, 300) * _ramp(g.chroma, 4, 10)
-    pale = _ramp(g.light, 0.6, 0.76) * (1 - _ramp(g.chroma, 12, 22)) * (1 - bars)
+    pale = _ramp(g.light, 0.6, 0.76) * (1 - _ramp(g.chroma, 12, 22)) * (1 - _ramp(g.yellow, 4, 9)) * (1 - bars)
     glow = (
         _around(g.hue, -65, 80) * _ramp(g.chroma, 8, 16) * _ramp(g.light, 0.28, 0.4) * (1 - _ramp(g.rough, 0.03, 0.07))
     )
@@ -70,12 +70,13 @@ def _sky(scene: Scene) -> None:
     if not region.any() or region.any(axis=0).mean() < 0.4:
         return
     rest = float(g.light[~region].mean()) if region.mean() < 0.95 else 1.0
-    blue_enough = blue[region].mean() > 0.5
-    # What isn't blue is sky only where it spans the top and shines on what lies below, or fills all above a horizon:
-    # else it is a wall or a flower.
-    bright_enough = region[0].mean() > 0.7 and g.light[region].mean() > rest + 0.12
-    above_horizon = horizon < len(g.light) and region[:horizon].mean() > 0.8
-    if blue_enough or bright_enough or above_horizon:
+    cold = float(np.mean((blue + pale)[region] > glow[region]))
+    # What isn't blue is sky only where it spans the top and shines on what lies below, and what is warm only where it fills all
+    # above a horizon: else they are walls and flowers.
+    is_blue = blue[region].mean() > 0.5
+    is_bright = cold > 0.5 and region[0].mean() > 0.7 and g.light[region].mean() > rest + 0.12
+    is_above = horizon < len(g.light) and region[:horizon].mean() > 0.8
+    if is_blue or is_bright or is_above:
         scene.claim("sky", region, membership, area=(0.02, 0.12))
 
 
@@ -149,7 +150,8 @@ def _night(scene: Scene) -> None:
     mostly = _ramp((dark > 0.5).mean(), 0.45, 0.7) * (1 - _ramp(bright, 0.1, 0.2))
     scene.claim("night", dark > 0.5, np.multiply(dark, mostly), area=(0.3, 0.5))
     if scene.scores.get("night", 0) > 0.3:
-        lamps = _ramp(g.light, 0.4, 0.55) * _ramp(g.light - _smooth(g.light), 0.06, 0.14)
+        brightest = g.light + 1.5 * g.rough
+        lamps = _ramp(brightest, 0.4, 0.55) * _ramp(brightest - _smooth(brightest), 0.06, 0.14)
         scene.claim("lights", lamps > 0.5, lamps, area=(0.0, 0.01))
 
 
@@ -188,7 +190,7 @@ def _indoor(scene: Scene) -> None:
     g = scene.grid
     warm = _ramp(np.median(g.yellow), 5, 14) * _ramp(np.median(g.red), 0, 6) * (1 - _ramp(np.median(g.chroma), 35, 45))
     outdoors = _ramp(1 - scene.free("sky", "water", "vegetation").mean(), 0.08, 0.25)
-    things = _ramp(g.rough.mean(), 0.04, 0.07)
+    things = _ramp(np.quantile(g.rough, 0.9), 0.06, 0.1)
     score = np.full(g.light.shape, warm * things * (1 - outdoors), dtype=np.float32)
     scene.claim("indoor", np.ones(g.light.shape, dtype=bool), score, area=(0.5, 1))
 

@@ -61,13 +61,13 @@ def traffic(track: Track) -> None:
         sides = _sides(0.85 * way * along / np.hypot(1.5 * near, along))
         for level, (_, loud, falling) in zip(levels, tyres, strict=True):
             level[:, frames] += np.square(sides * loud * size * (near / np.hypot(near, along)) ** falling)
-        t = seconds_of(7)
-        along = speed * (t - 3.5)
+        t = seconds_of(4)
+        along = speed * (t - 2)
         distance = np.hypot(near, along)
         pitch = track.rng.uniform(62, 95) / (1 + speed * along / distance / 343)  # lower once it has passed
-        fading = 0.05 * size * (near / distance) ** 1.5 * np.minimum(1, np.minimum(t, 7 - t))
+        fading = 0.05 * size * (near / distance) ** 1.5 * np.minimum(1, np.minimum(t, 4 - t))
         motor = sung([formants((120, 260, 520), pitch=80, tilt=-7)], pitch, fading)
-        track.play(motor * _sides(0.85 * way * along / np.hypot(1.5 * near, along)), at - 3.5)
+        track.play(motor * _sides(0.85 * way * along / np.hypot(1.5 * near, along)), at - 2)
     for level, (shape, _, _) in zip(levels, tyres, strict=True):
         track.noise(shape, np.sqrt(level))
 

@@ -33,7 +33,7 @@ def main() -> None:
 
     from tests.client.fake import Fake, create_app
 
-    app = create_app(Fake(slow_seconds=30 if config.get("behaviour") == "slow" else 0))
+    app = create_app(Fake(slow_seconds=1 if config.get("behaviour") == "slow" else 0))
     app.get("/readyz")(lambda: "ready")
     uvicorn.run(app, port=config["http_options"]["port"], log_config=None, ws="none")
 

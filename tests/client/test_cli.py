@@ -57,7 +57,7 @@ def test_away_from_a_terminal_each_event_is_one_plain_line(fake: Fake, video: Pa
         "frame_description: A calm sea. Under a [31mred [0m sky.; mood: valence +0.40, arousal -0.20 (sketch/scene, 0.5 s)",
         "prompt_enhancement: music: calm music; sounds: waves; avoid: noise (templates, 0.5 s)",
         "audio_generation: music: 12.0 s, seed 7 (sketch/music, 0.5 s)",
-        "audio_generation: music: 12.0 s, seed 7; sounds: 12.0 s, seed 7 (sketch/music, sketch/foley, 0.5 s)",
+        "audio_generation: sounds: 12.0 s, seed 7 (sketch/foley, 0.5 s)",
         "reconstruction: mp4, 12.0 s, picture copied, aac 48 kHz stereo; loudness -14.0 LUFS, peak -1.3 dBTP (ffmpeg, 0.5 s)",
         "finished after 10.0 s",
         "This is a draft, made without trained models (sketch/scene, sketch/music, sketch/foley).",

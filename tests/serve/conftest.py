@@ -60,7 +60,9 @@ def deploy(cluster: str) -> Deploy:
         del config["http_options"]  # the session's proxy stands already
         if "immersivaudio" in rs.status().applications:
             rs.delete("immersivaudio")
-        _get_global_client().deploy_apps(ServeDeploySchema.model_validate(config))
+        client = _get_global_client()
+        assert client is not None
+        client.deploy_apps(ServeDeploySchema.model_validate(config))
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:
             app = rs.status().applications.get("immersivaudio")

@@ -54,11 +54,8 @@ def picture_seconds(path: Path) -> float:
 
 def sound_of(path: Path) -> tuple[npt.NDArray[np.float32], int]:
     """The first sound stream: float32, shape (channels, samples), and its rate in Hz."""
+    planar = av.AudioResampler(format="fltp")
     with av.open(str(path)) as container:
-        frames = [frame.to_ndarray() for frame in container.decode(audio=0)]
-        stream = container.streams.audio[0]
-        layers = [frame if frame.shape[0] > 1 else frame.reshape(-1, stream.channels).T for frame in frames]
-        samples = np.concatenate(layers, axis=1)
-        if samples.dtype.kind == "i":
-            samples = samples / np.iinfo(samples.dtype).max
-        return samples.astype(np.float32), stream.rate
+        frames = [part for frame in container.decode(audio=0) for part in planar.resample(frame)]
+        samples = np.concatenate([frame.to_ndarray() for frame in frames], axis=1)
+        return samples.astype(np.float32), container.streams.audio[0].rate

@@ -22,9 +22,7 @@ from serve.store import Store
 @asynccontextmanager
 async def local_http(settings: AppSettings) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client of the service. Its runs go on until the block ends."""
-    servers: dict[str, Any] = {
-        name: getattr(deployments, name).func_or_class(settings) for name in set(SERVED_BY.values())
-    }
+    servers: dict[str, Any] = {name: getattr(deployments, name)(settings) for name in set(SERVED_BY.values())}
     calls: dict[Unit, Call] = {unit: servers[name].run for unit, name in SERVED_BY.items()}
     enhancer = PromptEnhancer(settings.prompt_enhancement)
 

@@ -51,7 +51,7 @@ async def test_who_leaves_before_the_batch_is_not_in_it() -> None:
     leaves.cancel()
     await asyncio.sleep(0.01)
     model.release.set()
-    assert await asyncio.gather(first, stays) == [0, 4]
+    assert (await first, await stays) == (0, 4)
     assert model.batches == [[0], [2]]
 
 

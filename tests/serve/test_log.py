@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import NotFound
-from models.record import Failed, Finished, ModuleDone, Progress, Started
+from models.record import Event, Failed, Finished, ModuleDone, Progress, Started
 from serve.log import Heartbeat, LostRun, RunLog, follow_events, progress_key
 from serve.store import Store
 from tests.serve import records
@@ -68,7 +68,7 @@ async def test_a_failed_run_keeps_what_was_computed(store: Store) -> None:
 
 async def test_a_follower_hears_events_progress_and_heartbeats_up_to_the_end(store: Store) -> None:
     log = await RunLog.create(store, RUN, records.video_input())
-    heard: list[object] = []
+    heard: list[Event | Progress | Heartbeat] = []
 
     async def follow() -> None:
         heard.extend([item async for item in follow_events(store, RUN, heartbeat_seconds=0.3)])

@@ -8,7 +8,7 @@ import pytest
 from models.errors import DamagedMedia
 from models.record import ModuleDone, Outputs, Record, Run, VideoInput
 from serve.log import RunLog, read_events
-from serve.runner import Runner, Unit, units
+from serve.runner import Call, Runner, Unit, units
 from serve.store import Store
 from tests.serve import records
 
@@ -25,7 +25,7 @@ class Calls:
         self.together: set[frozenset[Unit]] = set()
         self.broken = broken or {}
 
-    def of(self, unit: Unit):
+    def of(self, unit: Unit) -> Call:
         async def call(run_id: str, record: Record) -> Outputs:
             self.begun.append(unit)
             self.running.add(unit)
@@ -38,7 +38,7 @@ class Calls:
 
         return call
 
-    def all(self):
+    def all(self) -> dict[Unit, Call]:
         return {unit: self.of(unit) for unit in EVERY_UNIT}
 
 
