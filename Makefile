@@ -6,6 +6,9 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 INPUTS := pyproject.toml constraints.txt
+OPENCV := $(shell sed -n 's/^opencv-python==//p' constraints.txt)
+HEADLESS = $(BIN)/python -m pip uninstall --quiet --yes opencv-python && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps opencv-python-headless==$(OPENCV)
 # Threads that spin while they wait slow everything down where processes outnumber cores.
 export OMP_WAIT_POLICY := passive
 
@@ -23,14 +26,24 @@ help: ## this list
 	$(INSTALL) '.[serve]'
 	@touch $@
 
-# Everything, torch and the published models' libraries too: about 6 GB.
+# What the paper profile needs: torch and the published models' libraries, about 6 GB. ultralytics asks for the OpenCV that wants a
+# screen's libraries; the headless one is the same without them.
+.venv/paper: .venv/created $(INPUTS)
+	@echo "Installing the published models' libraries, torch too (about 6 GB)…"
+	$(INSTALL) '.[paper]'
+	$(HEADLESS)
+	@touch $@ .venv/serve
+
 .venv/dev: .venv/created $(INPUTS)
 	@echo "Installing everything, torch too (about 6 GB)…"
 	$(INSTALL) '.[dev]'
-	@touch $@ .venv/serve
+	$(HEADLESS)
+	@touch $@ .venv/paper .venv/serve
 
 demo: .venv/serve ## make a silent sample video, start the service, give the video its sound: out/demo.mp4
 	$(BIN)/python -m client.demo
+
+paper: .venv/paper ## install what the published models need: torch and friends, about 6 GB
 
 serve: .venv/serve ## start the service (sketch profile) on http://127.0.0.1:8000
 	RAY_USAGE_STATS_ENABLED=0 $(BIN)/serve run serve_config.yaml
@@ -52,4 +65,4 @@ constraints: ## renew constraints.txt: the newest versions that fit together
 	build/resolve/bin/python -m pip install --quiet '.[dev]'
 	build/resolve/bin/python -m pip freeze --exclude immersivaudio --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' > constraints.txt
 
-.PHONY: help demo serve lint test bench constraints
+.PHONY: help demo paper serve lint test bench constraints

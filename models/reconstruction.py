@@ -21,6 +21,7 @@ from models.containers import CONTAINERS, Container, OutputOptions, PictureCodec
 from models.errors import MediaToolFailed, MissingOutput
 from models.mixing import OWN_SOUND_BROKEN, Mix, Mixer, MixSettings, OwnSound, StemFile
 from models.picture import read_picture
+from models.picture_track import open_picture, upright_turn
 from models.record import VIDEO_FORMATS, AudioFormat, Reconstruction, Stream, VideoFormat, VideoInput
 from models.schema import Frozen
 
@@ -159,8 +160,9 @@ class Reconstructor:
             self._write(job, picture, options, timeout_seconds=self._timeout(job.seconds))
         except MediaToolFailed:
             return False
-        # Frames that an edit list hides come to light where there are no edit lists.
-        return _length(job.path) < job.seconds + LATE_SECONDS + 1 / (job.video_input.frame_rate or 25)
+        # Without edit lists, frames that the source hides come to light; older versions of ffmpeg let Matroska lie on its side.
+        end = job.seconds + LATE_SECONDS + 1 / (job.video_input.frame_rate or 25)
+        return _length(job.path) < end and _turn(job.path) == _turn(job.source)
 
     def _encode(self, job: _Job, picture: ffmpeg.nodes.FilterableStream, codec: PictureCodec) -> None:
         even = picture.filter("scale", "max(2,trunc(iw/2)*2)", "max(2,trunc(ih/2)*2)").filter("format", "yuv420p")
@@ -261,6 +263,11 @@ def _fitted(image: Image.Image, long_side: int) -> Image.Image:
     if min(width, height) < 2:
         return image.resize((max(2, width), max(2, height)))
     return image.crop((0, 0, width, height))
+
+
+def _turn(path: Path) -> Image.Transpose | None:
+    with open_picture(path) as track:
+        return upright_turn(track.first)
 
 
 def _length(path: Path) -> float:

@@ -26,10 +26,10 @@ from models.sketch.synthesis import (
 def birds(track: Track) -> None:
     """A handful of songbirds, each with its own song, place and distance."""
     wood = Space(track.rng, tail=0.7)
-    for _ in range(4):
+    for singer in range(4):
         song = _song(track.rng)
         pan, wet = track.rng.uniform(-0.85, 0.85), track.rng.uniform(0.15, 0.6)
-        for at in at_intervals(track, 3, 9):
+        for at in at_intervals(track, 3, 9) + track.rng.uniform(0, 2 * singer):
             track.play(wood.place(_sing(track.rng, song), pan=pan, wet=wet), at, gain=0.3 * (1 - 0.8 * wet))
 
 

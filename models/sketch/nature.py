@@ -96,8 +96,9 @@ def surf(track: Track) -> None:
     """Waves on a shore: each swells with a rumble, breaks into hiss, runs up the beach and drains away."""
     rumble, breaker, hiss, foam = np.zeros((4, track.canvas.frames), dtype=np.float32)
     pan = wander(track, 8, -0.45, 0.45)
-    for break_at in at_intervals(track, 6.5, 11.5) + 2.5:
-        size = track.rng.uniform(0.55, 1)
+    near, far = at_intervals(track, 6.5, 11.5) + 2.5, at_intervals(track, 4, 9)
+    sizes = np.concatenate((track.rng.uniform(0.55, 1, len(near)), track.rng.uniform(0.08, 0.25, len(far))))
+    for break_at, size in zip(np.concatenate((near, far)), sizes, strict=True):
         since = track.times - break_at
         rise, run = track.rng.uniform(0.7, 1.3), track.rng.uniform(1.3, 2.1)
         rumble += size * np.exp(-((since + 0.4) ** 2) / (2 * 1.5**2))
