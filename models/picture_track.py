@@ -171,7 +171,7 @@ class PictureTrack:
         for at in (target, self.start):  # some refuse to look for a time before the first frame's, others need it
             try:
                 self._container.seek(at, stream=self._stream, any_frame=any_frame)
-            except av.FFmpegError:
+            except (av.FFmpegError, OverflowError):  # a damaged time may not fit
                 continue
             return self._read()
         return iter(())
@@ -179,7 +179,7 @@ class PictureTrack:
     def _read(self) -> "Iterator[av.Packet[VideoStream]]":
         try:
             yield from self._container.demux(self._stream)
-        except av.FFmpegError:
+        except (av.FFmpegError, IndexError):  # PyAV loses count of streams that turn up in the middle of a file
             return
 
 

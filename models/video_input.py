@@ -45,7 +45,7 @@ class MediaLimits(Frozen):
     max_seconds: float = Field(4 * 3600, gt=0, le=24 * 3600)
     """Longest video."""
     max_pixels: int = Field(8192 * 8192, ge=1, le=89_478_485)
-    """Largest frame or image, width times height. Pillow refuses images beyond the upper bound anyway."""
+    """Largest frame or image, width times height. Pillow warns of images beyond the upper bound."""
     max_side: int = Field(16_384, ge=1, le=65_535)
     """Longest side of a frame or an image, in pixels."""
     max_streams: int = Field(64, ge=1, le=1000)
@@ -129,7 +129,9 @@ def _look_at_image(source: Path, *, limits: MediaLimits) -> _Seen | None:
         raise InputTooLarge(
             f"it is an image of more than {limits.max_pixels} pixels, which is the most allowed"
         ) from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow's ways to say so
+    except InvalidInput:
+        raise
+    except Exception as error:  # Pillow's readers stumble over a stranger's bytes in any way there is
         raise DamagedMedia(f"it is an image that cannot be decoded to its end: {error}") from error
 
 
@@ -192,7 +194,7 @@ def _has_sound(source: Path) -> bool:
                     return False
                 if packet.decode():
                     return True
-            except av.FFmpegError:
+            except (av.FFmpegError, IndexError):  # IndexError as in `PictureTrack`
                 continue
     return False
 

@@ -57,8 +57,7 @@ def crickets(track: Track) -> None:
         pan, near = track.rng.uniform(-0.95, 0.95), (1.0, 0.65, 0.4, 0.25, 0.2)[singer]
         chirps = [placed(_chirp(track.rng, pitch), pan) for _ in range(8)]
         times = at_intervals(track, pause * 0.93, pause * 1.07)
-        resting = wander(track, 9, -0.6, 1.4)[(times * track.canvas.frames / (track.seconds + 1)).astype(int)]
-        times = times[resting > 0]  # now and then, one pauses
+        times = times[np.interp(times, track.times, wander(track, 9, -0.6, 1.4)) > 0]  # now and then, one pauses
         track.scatter(chirps, times, 0.11 * near * track.rng.uniform(0.75, 1, len(times)))
 
 
@@ -80,9 +79,8 @@ def cat(track: Track) -> None:
     """A purr, in and out, and a miaow now and then."""
     in_and_out = 0.7 + 0.3 * np.sin(2 * np.pi * np.cumsum(wander(track, 3, 0.5, 0.75)) / FRAME_RATE)
     thumps = [placed(_purr(track.rng), 0.0) for _ in range(24)]
-    times = np.arange(0.02, track.seconds, 0.04) + track.rng.normal(
-        0, 0.0015, len(np.arange(0.02, track.seconds, 0.04))
-    )
+    times = np.arange(0.02, track.seconds, 0.04)
+    times += track.rng.normal(0, 0.0015, len(times))
     track.scatter(thumps, times, 0.16 * np.interp(times, track.times, in_and_out))
     place = Space(track.rng, tail=0.3)
     mouth = [

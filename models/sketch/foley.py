@@ -16,14 +16,14 @@ MODEL = "sketch/foley"
 
 # Every layer, with the dB that bring it beside the others: a sea louder than a clock, as loud as people expect them.
 _LAYERS: dict[Callable[[Track], None], float] = {
-        nature.air: -3, nature.wind: 1, nature.leaves: -1, nature.rain: -3, nature.roof: -6, nature.thunder: 0,
-        nature.surf: -4, nature.lapping: 2, nature.stream: -3, nature.waterfall: -7, nature.fire: 2,
-        nature.underwater: -4,
-        animals.birds: -6, animals.gulls: 4, animals.crickets: 5, animals.dog: -2, animals.cat: 1,
-        animals.cattle: 0, animals.sheep: -1,
-        town.room: -4, town.traffic: -3, town.engine: -1, town.train: -2, town.aircraft: -5, town.crowd: 2,
-        town.applause: -5, town.footsteps: 0, town.crunch: -3, town.hooves: 2, town.tableware: 1,
-        town.keyboard: 4, town.clock: 7, town.bell: 1,
+    nature.air: -3, nature.wind: 1, nature.leaves: -1, nature.rain: -3, nature.roof: -6, nature.thunder: 0,
+    nature.surf: -4, nature.lapping: 2, nature.stream: -3, nature.waterfall: -7, nature.fire: 2,
+    nature.underwater: -4,
+    animals.birds: -6, animals.gulls: 4, animals.crickets: 5, animals.dog: -2, animals.cat: 1,
+    animals.cattle: 0, animals.sheep: -1,
+    town.room: -4, town.traffic: -3, town.engine: -1, town.train: -2, town.aircraft: -5, town.crowd: 2,
+    town.applause: -5, town.footsteps: 0, town.crunch: -3, town.hooves: 2, town.tableware: 1,
+    town.keyboard: 4, town.clock: 7, town.bell: 1,
 }  # fmt: skip
 LAYERS = {make.__name__: (make, level_db) for make, level_db in _LAYERS.items()}
 

@@ -10,6 +10,7 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field
 
+from models.errors import MissingOutput
 from models.frame_description import Description, Shot
 from models.frame_selection import Selection, medoid
 from models.record import DetectedObject, FrameObjects, Mood
@@ -79,7 +80,9 @@ class SceneSelector(_Sketch):
     """Selects the medoid of the frames' colours and textures."""
 
     def select(self, images: Sequence[Path]) -> Selection:
-        """The frame most like all others; the latent is (5, 9, 16). Raises DamagedMedia."""
+        """The frame most like all others; the latent is (5, 9, 16). Raises DamagedMedia, and MissingOutput without an image."""
+        if not images:
+            raise MissingOutput("there is no frame to select from")
         latents = np.stack([_latent(image) for image in images])
         return Selection(index=medoid(latents.reshape(len(images), -1)), latent_shape=latents.shape[1:])
 

@@ -27,9 +27,8 @@ FREQUENCIES = np.arange(round(HIGHEST * 2 * HOP / RATE), dtype=np.float32) * (RA
 BLOCK = 512  # spectra turned into sound at a time, 11 s
 TOGETHER = 0.35  # correlation of left and right noise: wide, yet in one room
 
-_WINDOW = np.sin(
-    np.pi * (np.arange(2 * HOP, dtype=np.float32) + 0.5) / (2 * HOP)
-)  # squares of its two halves add up to 1
+# The squares of its two halves add up to 1.
+_WINDOW = np.sin(np.pi * (np.arange(2 * HOP, dtype=np.float32) + 0.5) / (2 * HOP))
 
 
 class Canvas:
@@ -122,10 +121,8 @@ class Track:
 
     def scatter(self, bank: Sequence[Array], times: Numbers, gains: Numbers) -> None:
         """At each time, one sound of the bank (stereo), chosen at random."""
-        starts = np.round(times * RATE).astype(int).tolist()
-        for start, gain, which in zip(
-            starts, gains.tolist(), self.rng.integers(len(bank), size=len(starts)), strict=True
-        ):
+        starts, chosen = np.round(times * RATE).astype(int), self.rng.integers(len(bank), size=len(times))
+        for start, gain, which in zip(starts.tolist(), gains.tolist(), chosen.tolist(), strict=True):
             self.canvas.add(bank[which], start, gain * self.gain)
 
 

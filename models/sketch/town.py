@@ -50,7 +50,7 @@ def traffic(track: Track) -> None:
     tyres = (
         (band(60, 400, tilt=-2, steep=2), 0.11, 1.5),
         (band(400, 1800, tilt=-2, steep=2), 0.1, 2.2),
-        (band(1500, 8000, tilt=-4, steep=1), 0.05, 3.2),  # the higher, the less carries
+        (band(1500, 8000, tilt=-4, steep=1), 0.05, 3.2),  # the higher, the less far it carries
     )
     levels = np.zeros((len(tyres), 2, track.canvas.frames), dtype=np.float32)
     for at in at_intervals(track, 3.2, 8.5) + track.rng.uniform(0.5, 2.5):

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from models.errors import DamagedMedia
+from models.errors import DamagedMedia, MissingOutput
 from models.frame_description import Description, Shot
 from models.record import DetectedObject, FrameObjects
 from models.sketch.scene import SceneDescriber, SceneDetector, SceneSelector, SketchSceneSettings
@@ -258,8 +258,11 @@ def test_the_frame_most_like_the_others_is_selected(save: Save) -> None:
     assert selection.latent_shape == (5, 9, 16)
 
 
-def test_one_frame_is_its_own_medoid(save: Save) -> None:
-    assert SceneSelector.load(SketchSceneSettings()).select([save(lawn())]).index == 0
+def test_one_frame_is_its_own_medoid_and_none_is_refused(save: Save) -> None:
+    selector = SceneSelector.load(SketchSceneSettings())
+    assert selector.select([save(lawn())]).index == 0
+    with pytest.raises(MissingOutput, match="no frame"):
+        selector.select([])
 
 
 PICTURES = (
