@@ -7,6 +7,9 @@ Every frame carries its own number as a black and white pattern, so that a test 
 """
 
 import itertools
+import os
+import socket
+import threading
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -219,3 +222,38 @@ def hostile_files(folder: Path, *, target: str) -> dict[str, Path]:
     for name, text in texts.items():
         files[name].write_text(text)
     return files
+
+
+class Trap:
+    """A file and an address that notice when anybody opens them: what hostile files should point to.
+
+    targets: the path and the address. sprung(): whether either was opened. Close it at the end of the test.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.opened = threading.Event()
+        self._fifo = folder / "secret.mp4"
+        os.mkfifo(self._fifo)
+        self._writer = threading.Thread(target=self._wait, daemon=True)
+        self._writer.start()
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server.setblocking(False)
+        host, port = self._server.getsockname()
+        self.targets = {"file": str(self._fifo), "address": f"http://{host}:{port}/secret.mp4"}
+
+    def _wait(self) -> None:
+        # Opening a pipe for writing returns when somebody opens it for reading.
+        with self._fifo.open("wb"):
+            self.opened.set()
+
+    def sprung(self) -> bool:
+        try:
+            self._server.accept()[0].close()
+        except BlockingIOError:
+            return self.opened.is_set()
+        return True
+
+    def close(self) -> None:
+        os.close(os.open(self._fifo, os.O_RDONLY | os.O_NONBLOCK))
+        self._writer.join(timeout=5)
+        self._server.close()

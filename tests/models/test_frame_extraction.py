@@ -48,7 +48,7 @@ def test_the_number_of_frames_is_the_papers_formula_rounded_down(seconds: float,
 
 @pytest.mark.parametrize(
     ("seconds", "rate"),
-    [(0.04, 25), (0.5, 10), (1, 10), (5, 10), (9.99, 100), (61, 4), (120, 2), (240, 2), (400, 2), (600, 2)],
+    [(0.04, 25), (0.5, 10), (1, 10), (5, 10), (9.99, 100), (61, 4), (120, 2), (240, 1), (400, 1), (600, 1)],
 )
 @pytest.mark.parametrize("gop", [5, 10_000])
 def test_every_length_yields_exactly_the_frames_promised(tmp_path: Path, seconds: float, rate: int, gop: int) -> None:

@@ -1,13 +1,13 @@
 import hashlib
-import os
 import socket
 import struct
-import threading
 import zlib
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 from PIL import Image
 from pydantic import ValidationError
@@ -16,7 +16,16 @@ from models import media
 from models.errors import DamagedMedia, InputTooLarge, InvalidInput, UnsupportedMedia
 from models.record import Options, VideoInput
 from models.video_input import MediaLimits, display_name, file_token, probe
-from tests.media_factory import corrupt, cut, hostile_files, make_animation, make_image, make_sound, make_video
+from tests.media_factory import (
+    Trap,
+    corrupt,
+    cut,
+    hostile_files,
+    make_animation,
+    make_image,
+    make_sound,
+    make_video,
+)
 
 VIDEO_ENDINGS = {
     ".mp4": "mp4", ".mov": "mov", ".mkv": "mkv", ".webm": "webm", ".avi": "avi", ".ts": "ts", ".mpg": "mpg", ".flv": "flv",
@@ -107,6 +116,22 @@ def test_width_and_height_are_as_displayed(tmp_path: Path, rotation: int) -> Non
     assert (turned.width, turned.height) == (96, 48)
     wide = look_at(make_video(tmp_path / "wide.mkv", size=(48, 96), rotation=rotation, aspect=(2, 1)))
     assert (wide.width, wide.height) == ((96, 96) if rotation == 180 else (48, 192))
+
+
+def test_the_orientation_that_the_frames_themselves_carry_is_applied(tmp_path: Path) -> None:
+    """Motion JPEG out of a camera: each frame has EXIF data."""
+    still, video = make_image(tmp_path / "frame.jpg", orientation=6), tmp_path / "camera.mov"
+    with av.open(str(video), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for number in range(3):
+            packet = av.Packet(still.read_bytes())
+            packet.pts = packet.dts = number
+            packet.time_base, packet.stream, packet.is_keyframe = Fraction(1, 10), stream, True
+            container.mux(packet)
+    seen = look_at(video)
+    assert (seen.width, seen.height) == (48, 64)
+    assert seen.duration_seconds == pytest.approx(0.3)
 
 
 def test_streams_tell_codec_language_and_title(tmp_path: Path) -> None:
@@ -256,38 +281,6 @@ def test_limits_are_settings_and_messages_state_them(tmp_path: Path) -> None:
     assert "64 x 48" in refusal(make_image(tmp_path / "still.jpg"), InputTooLarge, max_pixels=3000)
     with pytest.raises(ValidationError, match="max_seconds"):
         MediaLimits(max_seconds=0)
-
-
-class Trap:
-    """A file and an address that notice when anybody opens them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.opened = threading.Event()
-        self._fifo = folder / "secret.mp4"
-        os.mkfifo(self._fifo)
-        self._writer = threading.Thread(target=self._wait, daemon=True)
-        self._writer.start()
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self._server.setblocking(False)
-        host, port = self._server.getsockname()
-        self.targets = {"file": str(self._fifo), "address": f"http://{host}:{port}/secret.mp4"}
-
-    def _wait(self) -> None:
-        # Opening a pipe for writing returns when somebody opens it for reading.
-        with self._fifo.open("wb"):
-            self.opened.set()
-
-    def sprung(self) -> bool:
-        try:
-            self._server.accept()[0].close()
-        except BlockingIOError:
-            return self.opened.is_set()
-        return True
-
-    def close(self) -> None:
-        os.close(os.open(self._fifo, os.O_RDONLY | os.O_NONBLOCK))
-        self._writer.join(timeout=5)
-        self._server.close()
 
 
 @pytest.fixture

@@ -1,0 +1,102 @@
+"""The README's commands do what it says, typed as they stand there (but for the port, which is the tests' own)."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from client import ImmersivaudioClient
+from serve.settings import AppSettings
+from tests import media_factory
+from tests.serve.conftest import ROOT, Deploy
+
+README = (ROOT / "README.md").read_text()
+HERE = "http://127.0.0.1:8000"
+
+
+def _commands(*programs: str) -> list[str]:
+    lines = [line.removeprefix("$ ") for line in README.splitlines() if line.startswith("$ ")]
+    return [line.split("  #")[0].strip() for line in lines if line.startswith(programs)]
+
+
+@pytest.fixture(scope="module")
+def address(deploy: Deploy, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return deploy("serve_config.yaml", store=str(tmp_path_factory.mktemp("store")))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """With the files that the README speaks of."""
+    media_factory.make_video(tmp_path / "holiday.mp4", frames=50, sound=True)
+    media_factory.make_video(tmp_path / "drone.mov", frames=50)
+    media_factory.make_image(tmp_path / "photo.jpg")
+    return tmp_path
+
+
+def _type(command: str, folder: Path, address: str, **variables: str) -> str:
+    typed = command.replace(HERE, address)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "IMMERSIVAUDIO_SERVER": address} | variables
+    done = subprocess.run(
+        ["bash", "-euc", typed.replace(".venv/bin/", "")],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"{typed}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_the_command_lines_work(address: str, folder: Path) -> None:
+    commands = _commands(".venv/bin/immersivaudio")
+    assert len(commands) >= 4
+    for command in commands:
+        _type(command, folder, address)
+    assert (folder / "holiday.immersivaudio.mp4").stat().st_size > 1000
+    assert (folder / "photo.mp4").stat().st_size > 1000
+    assert '"sound_prompt"' in (folder / "record.json").read_text()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
+def test_the_curl_calls_work(address: str, folder: Path) -> None:
+    commands = _commands("curl")
+    assert len(commands) >= 6
+    submitted = _type(commands[0], folder, address)
+    found = re.search(r'"id":\s*"([0-9a-f]{32})"', submitted)
+    assert found
+    with ImmersivaudioClient(address) as service:
+        service.wait(found[1])
+    for command in commands[1:]:
+        answer = _type(command, folder, address, RUN=found[1])
+        assert "problem" not in answer
+        assert '"status":4' not in answer.replace(" ", "")
+    assert (folder / "result.mp4").stat().st_size > 1000
+
+
+def test_the_python_works(address: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    monkeypatch.chdir(folder)
+    exec(code.replace(HERE, address), {})
+    assert (folder / "holiday-with-music.mp4").stat().st_size > 1000
+
+
+def test_the_yaml_is_understood() -> None:
+    import yaml
+
+    (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    AppSettings.model_validate(yaml.safe_load(text)["args"])
+
+
+def test_every_link_and_every_make_target_exists() -> None:
+    for link in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / link).exists(), link
+    targets = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"make ([a-z]+)", README):
+        assert f"\n{target}:" in targets, target
