@@ -45,8 +45,10 @@ demo: .venv/serve ## make a silent sample video, start the service, give the vid
 
 paper: .venv/paper ## install what the published models need: torch and friends, about 6 GB
 
-serve: .venv/serve ## start the service (sketch profile) on http://127.0.0.1:8000
-	RAY_USAGE_STATS_ENABLED=0 $(BIN)/serve run serve_config.yaml
+CONFIG ?= serve_config.yaml
+serve: .venv/serve ## start the service on http://127.0.0.1:8000 (CONFIG=serve_config.gpu.yaml for the paper's models)
+	@RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$$($(BIN)/python -c 'import secrets; print(secrets.token_hex())') \
+		$(BIN)/serve run --address local $(CONFIG)
 
 lint: .venv/dev ## style and types
 	$(BIN)/ruff format --check .

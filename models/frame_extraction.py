@@ -22,7 +22,7 @@ from pydantic import Field
 from models.picture_track import PictureTrack, open_picture, stamp, upright_turn
 from models.schema import Frozen
 
-_LOOK_BACK_SECONDS = 1
+_LOOK_BACK_SECONDS = 0.2
 
 
 class FrameExtractionSettings(Frozen):
@@ -63,7 +63,7 @@ class FrameExtractor:
     licence: str | None = None
 
     def __init__(self, settings: FrameExtractionSettings) -> None:
-        self._settings = settings
+        self.settings = settings
         self.model = f"pyav {av.__version__}"
 
     def extract(self, video: Path, folder: Path, *, k: float) -> list[TimedFrame]:
@@ -73,8 +73,8 @@ class FrameExtractor:
         Raises UnsupportedMedia or DamagedMedia when the video has no picture of which a frame can be decoded.
         """
         with ExitStack() as stack:
-            taker = _Taker(video, self._settings, stack)
-            n = min(frame_count(taker.track.seconds, k=k), self._settings.max_frames)
+            taker = _Taker(video, self.settings, stack)
+            n = min(frame_count(taker.track.seconds, k=k), self.settings.max_frames)
             taken = taker.take(n)
         folder.mkdir(parents=True, exist_ok=True)
         frames = []

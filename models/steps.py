@@ -127,7 +127,7 @@ def extract_frames(record: Record, extractor: FrameExtractor, files: Workspace) 
     """`frame_extraction`. The same video, k and settings give the same keys."""
     require(record, "frame_extraction")
     source, options = record.video_input, record.video_input.options
-    folder = f"videos/{source.token}/frames-{_digest(extractor.model, options.k)}"
+    folder = f"videos/{source.token}/frames-{_digest(extractor.model, extractor.settings.model_dump_json(), options.k)}"
     first = files.new(f"{folder}/0001.jpg")
     taken: list[TimedFrame] = extractor.extract(files.path(source.path), first.parent, k=options.k)
     frames = tuple(Frame(path=f"{folder}/{frame.path.name}", seconds=frame.seconds) for frame in taken)

@@ -5,10 +5,11 @@ one during a long batch are then computed one by one. Here they wait together.
 """
 
 import asyncio
-import contextvars
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
+
+from serve.detached import detached
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -17,7 +18,8 @@ Result = TypeVar("Result")
 class GreedyBatcher(Generic[Item, Result]):
     """Calls `run(items) -> results` in a thread of its own, one batch at a time, in order of arrival.
 
-    A caller that is cancelled before its batch begins is left out of it. An exception goes to every caller of its batch.
+    A caller that is cancelled before its batch begins is left out of it. When a batch fails, its items are tried one by one: an
+    exception goes to those alone that it belongs to.
     """
 
     def __init__(self, run: Callable[[Sequence[Item]], Sequence[Result]], *, largest: int) -> None:
@@ -33,8 +35,7 @@ class GreedyBatcher(Generic[Item, Result]):
         answer: asyncio.Future[Result] = loop.create_future()
         self._waiting.append((item, answer))
         if self._worker is None or self._worker.done():
-            # An empty context: Serve cancels whatever hangs on a request together with that request.
-            self._worker = loop.create_task(self._work(), context=contextvars.Context())
+            self._worker = detached(self._work())
         return await answer
 
     async def _work(self) -> None:
@@ -53,9 +54,11 @@ class GreedyBatcher(Generic[Item, Result]):
             if len(results) != len(items):
                 raise RuntimeError(f"{len(results)} results for a batch of {len(items)}")
         except Exception as error:
-            for _, answer in batch:
-                if not answer.done():
-                    answer.set_exception(error)
+            if len(batch) > 1:
+                for entry in batch:
+                    await self._compute([entry])
+            elif not batch[0][1].done():
+                batch[0][1].set_exception(error)
             return
         for (_, answer), result in zip(batch, results, strict=True):
             if not answer.done():

@@ -5,6 +5,7 @@ Replicas, GPU fractions, and how many requests a replica takes at once, stand in
 """
 
 import asyncio
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,11 +21,13 @@ from models import (
     video_input,
 )
 from models.audio_generation.audioldm2 import AudioLDM2Generator, AudioLDM2Settings
+from models.errors import Cancelled
 from models.frame_description import Description, Shot
 from models.record import Module, ModuleInfo, Options, Outputs, Progress, Record, StemKind, VideoInput
 from models.sketch import SketchAudioSettings
 from models.sketch.scene import SketchSceneSettings
 from serve.batching import GreedyBatcher
+from serve.detached import to_the_end
 from serve.log import PROGRESS_SECONDS, progress_key
 from serve.settings import AppSettings
 from serve.store import Store
@@ -54,7 +57,13 @@ class ModuleServer:
 
     async def run(self, run_id: str, record: Record) -> Outputs:
         """The module's output for this record. Every file that it names is in the store."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, run_id, record)
+        cancelled = threading.Event()
+        work = asyncio.get_running_loop().run_in_executor(self._thread, self._run, run_id, record, cancelled)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            cancelled.set()  # what has not begun is not begun; what has, ends at its next step
+            raise
 
     async def info(self) -> ModuleInfo:
         """What is loaded."""
@@ -69,7 +78,7 @@ class ModuleServer:
             licence=getattr(self.model, "licence", None),
         )
 
-    def _run(self, run_id: str, record: Record) -> Outputs:
+    def _run(self, run_id: str, record: Record, cancelled: threading.Event) -> Outputs:
         with StoreWorkspace(self.store, run_id) as files:
             outputs = self.step(record, files)
             files.keep()
@@ -149,6 +158,10 @@ class FrameDescriber(ModuleServer):
         return frame_description.FrameDescriber.load(chosen)
 
     async def run(self, run_id: str, record: Record) -> Outputs:
+        # To the end: the pictures must outlive the batch that they are in, also when this run is cancelled meanwhile.
+        return await to_the_end(self._describe_one(run_id, record))
+
+    async def _describe_one(self, run_id: str, record: Record) -> Outputs:
         with StoreWorkspace(self.store, run_id) as files:
             shot = await asyncio.to_thread(steps.shot_to_describe, record, files)
             description = await self._batcher.submit(shot)
@@ -172,9 +185,9 @@ class AudioServer(ModuleServer):
             return MusicGenerator.load(chosen) if self.part == "music" else FoleyGenerator.load(chosen)
         return AudioLDM2Generator.load(chosen)
 
-    def _run(self, run_id: str, record: Record) -> Outputs:
+    def _run(self, run_id: str, record: Record, cancelled: threading.Event) -> Outputs:
         assert self.part is not None
-        report = _Reporter(self.store, run_id, self.part)
+        report = _Reporter(self.store, run_id, self.part, cancelled)
         with StoreWorkspace(self.store, run_id) as files:
             made = steps.generate_audio(record, self.part, self.model, files, on_step=report)
             files.keep()
@@ -212,17 +225,20 @@ class Reconstructor(ModuleServer):
 
 
 class _Reporter:
-    """Writes how far the audio is, at most twice a second."""
+    """Writes how far the audio is, at most twice a second, and stops it when nobody wants it any more."""
 
-    def __init__(self, store: Store, run_id: str, part: StemKind) -> None:
+    def __init__(self, store: Store, run_id: str, part: StemKind, cancelled: threading.Event) -> None:
+        self._cancelled = cancelled
         self._store = store
         self._part: StemKind = part
         self._key = progress_key(run_id, "audio_generation", part)
         self._last = 0.0
 
     def __call__(self, step: int, steps: int) -> None:
+        if self._cancelled.is_set():
+            raise Cancelled("nobody waits for this sound any more")
         if time.monotonic() - self._last < PROGRESS_SECONDS:
             return
         self._last = time.monotonic()
         progress = Progress(module="audio_generation", part=self._part, step=step, steps=steps)
-        self._store.put_now(self._key, progress.model_dump_json().encode())
+        self._store.put(self._key, progress.model_dump_json().encode())

@@ -156,6 +156,12 @@ def of(description: str, example: Any) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"example": example}}}
 
 
+def file(description: str) -> dict[str, Any]:
+    """An OpenAPI response that is a file."""
+    content = {"schema": {"type": "string", "format": "binary"}, "example": "(bytes)"}
+    return {"description": description, "content": {"video/mp4": content, "audio/flac": content, "image/jpeg": content}}
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI responses for errors."""
     found: dict[int | str, dict[str, Any]] = {}
@@ -171,6 +177,7 @@ def _schema(kind: type[BaseModel]) -> dict[str, Any]:
 
 
 _DETAILS = {
+    400: "Too many files. Maximum number of files is 1.",
     404: "there is no run 'latest': an id is 32 hexadecimal digits",
     413: "the file is larger than the 64 MiB that are taken in one request",
     415: "this is text, not a video or an image",

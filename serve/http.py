@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Header, Query, Request, Response
+from fastapi import FastAPI, Header, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import ValidationError
@@ -21,18 +22,24 @@ from serve import examples
 from serve.log import Heartbeat
 from serve.problems import problem, status_of
 from serve.ranges import artifact_response
-from serve.service import RunService
+from serve.service import ARTIFACTS, RunService
+
+logger = logging.getLogger("ray.serve")
 
 READY_SECONDS = 5
+BROKEN = "the service failed; its log has the details"
 NDJSON = "application/x-ndjson"
 SSE = "text/event-stream"
 # A form's boundaries, headers and options come on top of the file.
 FORM_BYTES = 64 * 1024
 
+Name = Annotated[str, Path(description=f"One of {', '.join(ARTIFACTS)}.", examples=["video"])]
 Follow = Annotated[bool, Query(description="Answer with the run's events instead, until it ends.")]
-Accept = Annotated[str, Header(description=f"`{SSE}` (default) or `{NDJSON}`.")]
+RunId = Annotated[str, Path(examples=[examples.RUN["id"]])]
+Seen = Annotated[int, Query(ge=0, le=999_999, description="Number of the last event that was seen.", examples=[3])]
+SeenByBrowser = Annotated[int | None, Header(ge=0, le=999_999, description="As browsers send it.", examples=[3])]
 EVENT_STREAM: dict[str, Any] = {
-    "description": "Events as they happen. Ends after `finished` or `failed`.",
+    "description": f"Events as they happen, as `{SSE}`, or `{NDJSON}` where `Accept` asks for it. The last says how it ended.",
     "content": {SSE: {"example": examples.SSE_STREAM}, NDJSON: {"example": examples.NDJSON_STREAM}},
 }
 
@@ -48,6 +55,7 @@ def create_app(service: RunService, *, upload_bytes: int) -> FastAPI:
         title="Immersivaudio",
         description="Gives a video the sound it deserves. Errors are RFC 9457 problem details.",
         version="1",
+        redirect_slashes=False,
     )
     _add_errors(app)
     _add_runs(app, service, upload_bytes)
@@ -63,54 +71,50 @@ def _add_runs(app: FastAPI, service: RunService, upload_bytes: int) -> None:
         responses={
             202: examples.of("The run. `Location` says where it is.", examples.RUN),
             200: EVENT_STREAM,
-            **examples.problems(413, 415, 422),
+            **examples.problems(400, 413, 415, 422),
         },
         openapi_extra=examples.SUBMISSION,
         summary="Give a video or an image its sound",
     )
-    async def submit(request: Request, accept: Accept = SSE, follow: Follow = False) -> Response:
+    async def submit(request: Request, follow: Follow = False) -> Response:
         async with _submission(request, upload_bytes) as (file, options):
             run = await service.submit(file.file, name=file.filename or "", options=options)
         location = {"Location": f"/v1/runs/{run.id}"}
         if follow:
-            return _stream(service, run.id, after=0, accept=accept, headers=location)
+            return _stream(request, service, run.id, headers=location)
         return Response(run.model_dump_json(), HTTPStatus.ACCEPTED, location, "application/json")
 
     @app.get(
         "/v1/runs/{run_id}",
-        responses={200: examples.of("The run and its record.", examples.RUN), **examples.problems(404)},
+        responses={200: examples.of("The run and its record.", examples.RUN), **examples.problems(404, 422)},
         summary="The record, with status",
     )
-    async def run(run_id: str) -> Run:
+    async def run(run_id: RunId) -> Run:
         return await service.run(run_id)
 
     @app.get(
         "/v1/runs/{run_id}/events",
         response_class=StreamingResponse,
-        responses={200: EVENT_STREAM, **examples.problems(404)},
+        responses={200: EVENT_STREAM, **examples.problems(404, 422)},
         summary="Follow a run, from anywhere in its log",
     )
-    async def events(
-        run_id: str,
-        accept: Accept = SSE,
-        after: Annotated[int, Query(ge=0, description="Number of the last event that was seen.")] = 0,
-        last_event_id: Annotated[int | None, Header(ge=0, description="As browsers send it.")] = None,
-    ) -> Response:
+    async def events(request: Request, run_id: RunId, after: Seen = 0, last_event_id: SeenByBrowser = None) -> Response:
         await service.run(run_id)  # a run that is not there is a 404, not an empty stream
-        return _stream(service, run_id, after=last_event_id or after, accept=accept)
+        return _stream(request, service, run_id, after=last_event_id or after)
 
     @app.head("/v1/runs/{run_id}/artifacts/{name}", include_in_schema=False)
     @app.get(
         "/v1/runs/{run_id}/artifacts/{name}",
         response_class=Response,
         responses={
-            200: {"description": "The file.", "content": {"video/mp4": {}, "audio/flac": {}, "image/jpeg": {}}},
-            206: {"description": "The part that `Range` asked for."},
-            **examples.problems(404, 416),
+            200: examples.file("The file."),
+            206: examples.file("The part that `Range` asked for."),
+            304: {"description": "`If-None-Match` names what it still is."},
+            **examples.problems(404, 416, 422),
         },
         summary="The result, the stems, the selected frame",
     )
-    async def artifact(request: Request, run_id: str, name: str) -> Response:
+    async def artifact(request: Request, run_id: RunId, name: Name) -> Response:
         blob = await service.artifact(run_id, name)
         return artifact_response(request, blob, lambda start, end: service.stream(blob, start, end))
 
@@ -142,14 +146,16 @@ async def _modules(service: RunService) -> list[ModuleInfo]:
     try:
         async with asyncio.timeout(READY_SECONDS):
             return list(await service.modules())
-    except TimeoutError as error:
+    except Exception as error:  # not there yet, restarting or gone: each says so in its own way
+        if not isinstance(error, TimeoutError):
+            logger.warning("a module does not answer", exc_info=error)
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "not every module answers yet; try again") from error
 
 
 def _stream(
-    service: RunService, run_id: str, *, after: int, accept: str, headers: dict[str, str] | None = None
+    request: Request, service: RunService, run_id: str, *, after: int = 0, headers: dict[str, str] | None = None
 ) -> StreamingResponse:
-    line = _ndjson if NDJSON in accept else _sse
+    line = _ndjson if NDJSON in request.headers.get("accept", "") else _sse
 
     async def lines() -> AsyncIterator[str]:
         async for item in service.events(run_id, after=after):
@@ -182,10 +188,14 @@ async def _submission(request: Request, upload_bytes: int) -> AsyncIterator[tupl
         raise UnsupportedMedia(f"send multipart/form-data with a part `file`, not {kind[:80] or 'an untyped body'}")
     limit = upload_bytes + FORM_BYTES
     length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
+    if length.isascii() and length.isdecimal() and int(length) > limit:
         raise _too_large(upload_bytes)
     counted = Request(request.scope, _at_most(request.receive, limit, upload_bytes))
-    async with counted.form(max_files=1, max_fields=1, max_part_size=FORM_BYTES) as form:
+    try:
+        form = await counted.form(max_files=1, max_fields=1, max_part_size=FORM_BYTES)
+    except (ValueError, LookupError) as error:  # a boundary or charset that is none
+        raise InvalidInput("the form cannot be read: its content type names no usable boundary or charset") from error
+    try:
         if unknown := sorted(set(form) - {"file", "options"}):
             raise InvalidInput(f"unknown part {unknown[0][:80]!r}: a submission has `file` and `options` (JSON)")
         file, options = form.get("file"), form.get("options", "{}")
@@ -196,6 +206,8 @@ async def _submission(request: Request, upload_bytes: int) -> AsyncIterator[tupl
         if (file.size or 0) > upload_bytes:
             raise _too_large(upload_bytes)
         yield file, _options(options)
+    finally:
+        await form.close()  # what was spooled to disk goes
 
 
 def _options(text: str) -> Options:
@@ -214,7 +226,7 @@ def _sentence(faults: list[Any]) -> str:
             if fault["type"] in ("missing", "json_invalid")
             else f", not {json.dumps(fault['input'], default=str)[:80]}"
         )
-        told.append(f"{place + ': ' if place else ''}{fault['msg']}{given}")
+        told.append(f"{place + ': ' if place else ''}{fault['msg'].removeprefix('Value error, ')}{given}")
     return "; ".join(told)
 
 
@@ -243,7 +255,11 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(ImmersivaudioError)
     async def ours(request: Request, error: ImmersivaudioError) -> JSONResponse:
-        return answer(status_of(error), str(error))
+        status = status_of(error)
+        if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            return answer(status, str(error))
+        logger.error("a request failed", exc_info=error)
+        return answer(status, BROKEN)  # what broke in us may name our files
 
     @app.exception_handler(HTTPException)
     async def routing(request: Request, error: HTTPException) -> JSONResponse:
@@ -255,4 +271,4 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        return answer(HTTPStatus.INTERNAL_SERVER_ERROR, "the service failed; its log has the details")
+        return answer(HTTPStatus.INTERNAL_SERVER_ERROR, BROKEN)

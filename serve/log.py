@@ -12,7 +12,7 @@ from typing import Self
 from pydantic import TypeAdapter
 
 from models.errors import NotFound
-from models.record import MODULES, TERMINAL, Accepted, Event, Module, Progress, Run, StemKind, VideoInput, fold
+from models.record import TERMINAL, Accepted, Event, Module, Progress, Run, StemKind, VideoInput, fold
 from models.schema import Frozen
 from serve.store import Store, Taken
 
@@ -122,6 +122,6 @@ async def _progress(store: Store, run_id: str, told: dict[str, Progress]) -> Asy
     for key in await store.keys(f"runs/{run_id}/progress"):
         data = await store.read(key)
         progress = Progress.model_validate_json(data) if data else None
-        if progress and told.get(key) != progress and progress.module in MODULES:
+        if progress and told.get(key) != progress:
             told[key] = progress
             yield progress

@@ -1,10 +1,9 @@
 """The deployment that owns runs: it calls the modules in the order of the graph and writes the log."""
 
 import asyncio
-import contextvars
 import logging
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +14,7 @@ from models import steps
 from models.errors import ImmersivaudioError
 from models.prompt_enhancement import PromptEnhancer
 from models.record import ModuleInfo, Outputs, Record
+from serve.detached import detached
 from serve.runner import Call, Runner, Unit
 from serve.settings import AppSettings
 from serve.store import Store
@@ -39,23 +39,16 @@ class Pipeline:
     """Owns runs. A replica that dies loses none: the log says what is done."""
 
     def __init__(self, settings: AppSettings, modules: Handles) -> None:
-        enhancer = PromptEnhancer(settings.prompt_enhancement)
-
-        async def enhance(run_id: str, record: Record) -> Outputs:
-            return Outputs(prompt_enhancement=steps.enhance_prompt(record, enhancer))
-
-        self._enhancer = enhancer
         self._modules = modules
-        calls: dict[Unit, Call] = {unit: _call(modules[name]) for unit, name in SERVED_BY.items()}
-        calls[Unit("prompt_enhancement")] = enhance
+        self._enhancer = PromptEnhancer(settings.prompt_enhancement)
+        calls = calls_of({name: _call(handle) for name, handle in modules.items()}, self._enhancer)
         self._runner = Runner(Store(settings.store), calls, owner=uuid.uuid4().hex)
         self._working: set[asyncio.Task[None]] = set()
+        self._loaded: Sequence[ModuleInfo] = ()
 
     async def start(self, run_id: str) -> None:
         """Begin working on a run, and return. The work ends by itself, whoever asked for it."""
-        loop = asyncio.get_running_loop()
-        # An empty context: Serve cancels whatever hangs on a request together with that request.
-        task = loop.create_task(self._runner.execute(run_id), context=contextvars.Context())
+        task = detached(self._runner.execute(run_id))
         self._working.add(task)
         task.add_done_callback(self._ended)
 
@@ -65,12 +58,25 @@ class Pipeline:
             logger.error("a run could not be worked on", exc_info=error)
 
     async def info(self) -> Sequence[ModuleInfo]:
-        """What every module has loaded. Raises when one does not answer."""
-        served: list[ModuleInfo] = await asyncio.gather(
-            *(self._modules[name].info.remote() for name in SERVED_BY.values())
-        )
-        own = ModuleInfo(module="prompt_enhancement", model=self._enhancer.model, device="cpu", profile="any")
-        return [*served[:4], own, *served[4:]]
+        """What every module has loaded. Raises when one has not answered yet."""
+        if not self._loaded:
+            # Asked once: it is fixed for a replica's life, and the question would wait in line behind minutes of work.
+            served: list[ModuleInfo] = await asyncio.gather(
+                *(self._modules[name].info.remote() for name in SERVED_BY.values())
+            )
+            own = ModuleInfo(module="prompt_enhancement", model=self._enhancer.model, device="cpu", profile="any")
+            self._loaded = (*served[:4], own, *served[4:])
+        return self._loaded
+
+
+def calls_of(served: Mapping[str, Call], enhancer: PromptEnhancer) -> dict[Unit, Call]:
+    """What computes each unit, from what calls each deployment."""
+
+    async def enhance(run_id: str, record: Record) -> Outputs:
+        return Outputs(prompt_enhancement=steps.enhance_prompt(record, enhancer))
+
+    calls = {unit: served[name] for unit, name in SERVED_BY.items()}
+    return {**calls, Unit("prompt_enhancement"): enhance}
 
 
 def _call(handle: DeploymentHandle[Any]) -> Call:

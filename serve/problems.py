@@ -13,7 +13,6 @@ STATUSES: dict[type[errors.ImmersivaudioError], HTTPStatus] = {
     errors.MissingOutput: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.NotFound: HTTPStatus.NOT_FOUND,
-    errors.Cancelled: HTTPStatus.CONFLICT,
     errors.ModelUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.ModuleFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.ImmersivaudioError: HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -16,6 +16,11 @@ MEDIA_TYPES = {
     ".mov": "video/quicktime",
     ".mkv": "video/x-matroska",
     ".webm": "video/webm",
+    ".avi": "video/x-msvideo",
+    ".ts": "video/mp2t",
+    ".mpg": "video/mpeg",
+    ".flv": "video/x-flv",
+    ".wmv": "video/x-ms-wmv",
     ".wav": "audio/wav",
     ".flac": "audio/flac",
     ".mp3": "audio/mpeg",
@@ -26,6 +31,9 @@ MEDIA_TYPES = {
     ".png": "image/png",
     ".webp": "image/webp",
     ".gif": "image/gif",
+    ".apng": "image/apng",
+    ".tiff": "image/tiff",
+    ".bmp": "image/bmp",
 }
 
 
@@ -35,14 +43,14 @@ def artifact_response(request: Request, blob: Blob, read: Callable[[int, int], A
     headers = {
         "Accept-Ranges": "bytes",
         "ETag": blob.etag,
-        "Cache-Control": "private, max-age=31536000, immutable",  # a key's bytes never change
+        "Cache-Control": "private, max-age=31536000, immutable",  # a key's bytes do not change
         "Content-Disposition": f'inline; filename="{name.name}"',
         "X-Content-Type-Options": "nosniff",
     }
-    if blob.etag in _tags(request.headers.get("if-none-match", "")):
+    if {blob.etag, "*"} & _tags(request.headers.get("if-none-match", "")):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     status, start, end = HTTPStatus.OK, 0, blob.size
-    asked = request.headers.get("range")
+    asked = request.headers.get("range") if request.method == "GET" else None
     if asked and request.headers.get("if-range", blob.etag) == blob.etag and (part := _part(asked, blob.size)):
         status, (start, end) = HTTPStatus.PARTIAL_CONTENT, part
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{blob.size}"
@@ -53,8 +61,8 @@ def artifact_response(request: Request, blob: Blob, read: Callable[[int, int], A
     return StreamingResponse(read(start, end), status, headers, media_type)
 
 
-def _tags(header: str) -> list[str]:
-    return [tag.strip().removeprefix("W/") for tag in header.split(",")]
+def _tags(header: str) -> set[str]:
+    return {tag.strip().removeprefix("W/") for tag in header.split(",")}
 
 
 def _part(asked: str, size: int) -> tuple[int, int] | None:

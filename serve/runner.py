@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from models.errors import ImmersivaudioError, InvalidInput
+from models.errors import InvalidInput
 from models.record import Failed, Finished, Module, ModuleDone, Outputs, Record, Started, StemKind
 from models.steps import READS, missing
 from serve.log import LostRun, RunLog, progress_key
@@ -56,7 +56,7 @@ class Runner:
         self._owner = owner
 
     async def execute(self, run_id: str) -> None:
-        """Take the run to its end. Never raises for what happens inside it: that becomes the log's last event."""
+        """Take the run to its end. What fails on the way becomes the log's last event, unless the store itself is lost."""
         log = await RunLog.open(self._store, run_id)
         if log.run.ended_at is not None:
             return
@@ -86,6 +86,8 @@ class Runner:
             for task in working:
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
+            for unit in working.values():
+                await self._forget_progress(log, unit)
         await log.append(Finished)
         logger.info("run finished", extra={"run_id": log.run.id})
 
@@ -94,18 +96,20 @@ class Runner:
         outputs = await self._calls[unit](log.run.id, log.run.record)
         seconds = time.monotonic() - began
         await log.append(ModuleDone, module=unit.module, output=outputs, seconds=seconds)
-        if unit.part:  # only parts report progress
-            await self._store.delete(progress_key(log.run.id, unit.module, unit.part))
+        await self._forget_progress(log, unit)
         logger.info("module done", extra=_about(log, unit) | {"seconds": round(seconds, 3)})
+
+    async def _forget_progress(self, log: RunLog, unit: Unit) -> None:
+        if unit.part:  # only parts report any
+            await self._store.delete(progress_key(log.run.id, unit.module, unit.part))
 
     async def _fail(self, log: RunLog, unit: Unit, error: BaseException) -> None:
         if isinstance(error, LostRun):
             raise error
-        if isinstance(error, ImmersivaudioError):
-            message = str(error)
-        else:
+        kind, message = "input", str(error)
+        if not isinstance(error, InvalidInput):  # what broke in us may name our files
+            kind = "internal"
             message = f"{unit.module} failed inside the service ({type(error).__name__}); its log has the details"
-        kind = "input" if isinstance(error, InvalidInput) else "internal"
         await log.append(Failed, module=unit.module, kind=kind, message=message)
         logger.error("run failed", exc_info=error, extra=_about(log, unit))
 

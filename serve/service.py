@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from models.errors import NotFound
-from models.record import Event, ModuleInfo, Options, Progress, Run, VideoInput
+from models.record import Event, Failed, ModuleInfo, Options, Progress, Run, VideoInput
+from serve.detached import to_the_end
 from serve.log import Heartbeat, RunLog, follow_events
 from serve.store import Blob, Store
 
@@ -39,21 +40,33 @@ class RunService:
         self._heartbeat_seconds = heartbeat_seconds
 
     async def submit(self, file: BinaryIO, *, name: str, options: Options) -> Run:
-        """Accept a run of this file, or raise InvalidInput and leave nothing behind."""
+        """Accept a run of this file, or raise InvalidInput and leave nothing behind.
+
+        Also for a caller who leaves meanwhile: what was sent whole is either accepted and started, or gone.
+        """
+        return await to_the_end(self._submit(file, name=name, options=options))
+
+    async def _submit(self, file: BinaryIO, *, name: str, options: Options) -> Run:
         if options.seed is None:
             # Drawn here, so that every attempt at this run makes the same sound, and its record says how to get it again.
             options = options.model_copy(update={"seed": secrets.randbelow(2**32)})
         upload = f"uploads/{uuid.uuid4().hex}"
         try:
-            await asyncio.to_thread(self._store.put_now, upload, file)
+            await asyncio.to_thread(self._store.put, upload, file)
             video_input = await self._backend.probe(upload, name, options)
             key = f"videos/{video_input.token}/source.{video_input.container}"
-            await self._store.move(upload, key)
+            if await self._store.blob(key) is None:  # else the same bytes are there, and other runs read them
+                await self._store.move(upload, key)
         finally:
             await self._store.delete(upload)
         video_input = video_input.model_copy(update={"path": key})
         log = await RunLog.create(self._store, uuid.uuid4().hex, video_input)
-        await self._backend.start(log.run.id)
+        try:
+            await self._backend.start(log.run.id)
+        except Exception:
+            # Nobody works on it, and nobody will: whoever follows it must not wait for ever.
+            await log.append(Failed, module="video_input", kind="internal", message="the run could not be started")
+            raise
         return log.run
 
     async def run(self, run_id: str) -> Run:

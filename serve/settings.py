@@ -49,8 +49,8 @@ class AppSettings(Frozen):
     """Where runs and their files are kept: a folder, or a bucket's URL (s3://…, gs://…, az://…)."""
     upload_bytes: int = Field(64 * 2**20, ge=1024)
     """Largest file taken in one request."""
-    heartbeat_seconds: float = Field(10, gt=0, le=60)
-    """How long a follower may hear nothing."""
+    heartbeat_seconds: float = Field(10, gt=0, le=15)
+    """How long a follower may hear nothing. Clients take a line that is silent for 35 s for dead."""
     limits: MediaLimits = MediaLimits()
     """What may be sent."""
 

@@ -51,12 +51,8 @@ class Store:
         except AlreadyExistsError as error:
             raise Taken(key) from error
 
-    async def put(self, key: str, source: bytes | Path) -> None:
-        """Write or replace an object. A file is read in parts; nobody sees it before it is whole."""
-        await obstore.put_async(self._objects, key, source)
-
-    def put_now(self, key: str, source: bytes | Path | BinaryIO) -> None:
-        """`put`, from a thread without an event loop."""
+    def put(self, key: str, source: bytes | Path | BinaryIO) -> None:
+        """Write or replace an object. A file is read in parts; nobody sees it before it is whole. Blocks: for threads."""
         obstore.put(self._objects, key, source)
 
     async def read(self, key: str) -> bytes | None:

@@ -45,4 +45,4 @@ class StoreWorkspace:
     def keep(self) -> None:
         """Put everything written into the store."""
         for key, path in self._written.items():
-            self._store.put_now(key, path)
+            self._store.put(key, path)

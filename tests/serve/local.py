@@ -7,13 +7,12 @@ from typing import Any
 
 import httpx
 
-from models import steps
 from models.prompt_enhancement import PromptEnhancer
-from models.record import ModuleInfo, Outputs, Record
+from models.record import ModuleInfo
 from serve import deployments
 from serve.http import create_app
-from serve.pipeline import SERVED_BY
-from serve.runner import Call, Runner, Unit
+from serve.pipeline import SERVED_BY, calls_of
+from serve.runner import Runner
 from serve.service import Backend, RunService
 from serve.settings import AppSettings
 from serve.store import Store
@@ -23,13 +22,8 @@ from serve.store import Store
 async def local_http(settings: AppSettings) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client of the service. Its runs go on until the block ends."""
     servers: dict[str, Any] = {name: getattr(deployments, name)(settings) for name in set(SERVED_BY.values())}
-    calls: dict[Unit, Call] = {unit: servers[name].run for unit, name in SERVED_BY.items()}
-    enhancer = PromptEnhancer(settings.prompt_enhancement)
-
-    async def enhance(run_id: str, record: Record) -> Outputs:
-        return Outputs(prompt_enhancement=steps.enhance_prompt(record, enhancer))
-
-    calls[Unit("prompt_enhancement")] = enhance
+    served = {name: server.run for name, server in servers.items()}
+    calls = calls_of(served, PromptEnhancer(settings.prompt_enhancement))
     store = Store(settings.store)
     runner = Runner(store, calls, owner="this test")
     working: list[asyncio.Task[None]] = []

@@ -55,10 +55,15 @@ async def test_who_leaves_before_the_batch_is_not_in_it() -> None:
     assert model.batches == [[0], [2]]
 
 
-async def test_an_error_reaches_its_batch_and_no_other() -> None:
+async def test_an_item_that_breaks_its_batch_is_the_only_one_to_fail() -> None:
     model = Model()
-    batcher = GreedyBatcher[int, int](model, largest=1)
+    batcher = GreedyBatcher[int, int](model, largest=4)
+    first = await _busy(model, batcher)
+    others = [asyncio.create_task(batcher.submit(n)) for n in (1, -1, 2)]
+    await asyncio.sleep(0.01)
     model.release.set()
+    answers = await asyncio.gather(first, *others, return_exceptions=True)
+    assert [answers[0], answers[1], answers[3]] == [0, 2, 4]
     with pytest.raises(ValueError, match="a minus one"):
-        await batcher.submit(-1)
-    assert await batcher.submit(3) == 6
+        raise answers[2]  # type: ignore[misc]
+    assert model.batches == [[0], [1, -1, 2], [1], [-1], [2]]

@@ -1,6 +1,8 @@
 """The HTTP contract, through the real service and store, without Ray and without models."""
 
 import asyncio
+import contextlib
+import io
 import json
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -284,6 +286,8 @@ async def test_an_unchanged_artifact_is_not_sent_again(http: httpx.AsyncClient) 
     assert (head.content, head.headers["content-length"]) == (b"", "7000")
     again = await http.get(path, headers={"if-none-match": head.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
+    assert (await http.get(path, headers={"if-none-match": "*"})).status_code == 304
+    assert (await http.head(path, headers={"range": "bytes=0-9"})).status_code == 200
     stale = await http.get(path, headers={"range": "bytes=0-9", "if-range": '"another"'})
     assert (stale.status_code, len(stale.content)) == (200, 7000)
 
@@ -332,13 +336,98 @@ async def test_readiness_is_that_of_the_modules(
     assert (await http.get("/healthz")).json() == {"status": "ok"}
 
 
-async def test_every_call_is_described_with_an_example(http: httpx.AsyncClient) -> None:
+async def test_every_call_is_described_with_examples(http: httpx.AsyncClient) -> None:
     described = (await http.get("/openapi.json")).json()
     assert set(described["paths"]) >= {"/v1/runs", "/v1/runs/{run_id}", "/v1/runs/{run_id}/events", "/v1/modules"}
     for path, calls in described["paths"].items():
         for verb, call in calls.items():
-            contents = [
-                content for answer in call["responses"].values() for content in answer.get("content", {}).values()
-            ]
-            assert any("example" in content for content in contents), f"{verb} {path} has no example"
+            where = f"{verb} {path}"
+            good = [answer for status, answer in call["responses"].items() if status in ("200", "202", "206")]
+            assert good, where
+            for answer in good:
+                assert all("example" in content for content in answer["content"].values()), where
+            for status, answer in call["responses"].items():
+                if status >= "400":
+                    assert list(answer["content"]) == ["application/problem+json"], f"{where} {status}"
+            for parameter in call.get("parameters", []):
+                assert parameter["schema"].get("examples") or parameter["schema"].get("type") == "boolean", where
+    submission = described["paths"]["/v1/runs"]["post"]["requestBody"]["content"]["multipart/form-data"]
+    Options.model_validate_json(submission["example"]["options"])
     assert (await http.get("/docs")).status_code == 200
+
+
+async def test_a_name_with_control_characters_does_no_harm(http: httpx.AsyncClient, graph: Graph) -> None:
+    """Sent as raw bytes: HTTP libraries would escape them."""
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a\\"b\x01\x7f;\xff.mp4"\r\n\r\n'
+        + VIDEO
+        + b"\r\n--x--\r\n"
+    )
+    answer = await http.post("/v1/runs", content=body, headers={"content-type": "multipart/form-data; boundary=x"})
+    assert answer.status_code == 202, answer.text
+    source = await http.get(f"/v1/runs/{answer.json()['id']}/artifacts/source")
+    assert source.headers["content-disposition"] == 'inline; filename="source.mp4"'
+
+
+@pytest.mark.parametrize("charset", ["undefined", "no-such-charset", "utf-16"])
+async def test_a_form_in_no_usable_charset_is_refused(http: httpx.AsyncClient, charset: str) -> None:
+    body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\nv\r\n--x--\r\n'
+    headers = {"content-type": f"multipart/form-data; boundary=x; charset={charset}"}
+    answer = await http.post("/v1/runs", content=body, headers=headers)
+    assert 400 <= answer.status_code < 500, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("after", ["9" * 300, "-1", "x"])
+async def test_a_place_that_no_log_can_have_is_refused(http: httpx.AsyncClient, graph: Graph, after: str) -> None:
+    run_id = await _ended_run(http, graph)
+    assert_problem(await http.get(f"/v1/runs/{run_id}/events", params={"after": after}), 422, "after")
+
+
+async def test_the_same_video_twice_is_kept_once(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    first = (await submit(http)).json()["id"]
+    before = await http.head(f"/v1/runs/{first}/artifacts/source")
+    await submit(http)
+    after = await http.head(f"/v1/runs/{first}/artifacts/source")
+    assert after.headers["etag"] == before.headers["etag"]
+    assert len([path for path in files_in(tmp_path) if path.name == "source.mp4"]) == 1
+
+
+async def test_a_run_that_nobody_takes_ends_in_words(http: httpx.AsyncClient, graph: Graph, tmp_path: Path) -> None:
+    async def dead(run_id: str) -> None:
+        raise ConnectionError("the pipeline is gone")
+
+    service = RunService(graph.store, Backend(graph.probe, dead, graph.modules))
+    transport = httpx.ASGITransport(app=create_app(service, upload_bytes=LARGEST), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        assert_problem(await submit(client), 500)
+    (log,) = (tmp_path / "store" / "runs").iterdir()
+    run = (await http.get(f"/v1/runs/{log.name}")).json()
+    assert (run["status"], run["error"]["message"]) == ("failed", "the run could not be started")
+
+
+async def test_who_leaves_while_a_file_comes_in_leaves_no_half_of_it(graph: Graph, tmp_path: Path) -> None:
+    service = RunService(graph.store, Backend(graph.probe, graph.start, graph.modules))
+    for turns in range(12):
+        file = io.BytesIO(VIDEO * 40)
+        task = asyncio.create_task(service.submit(file, name="a.mp4", options=Options()))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    stored = {path.relative_to(tmp_path / "store").parts[0] for path in files_in(tmp_path)}
+    assert "uploads" not in stored
+    for log in (tmp_path / "store" / "runs").iterdir() if "runs" in stored else ():
+        assert log.name in graph.started
+
+
+async def test_a_dead_module_makes_the_service_unready_not_broken(graph: Graph) -> None:
+    async def dead() -> Sequence[ModuleInfo]:
+        raise ConnectionError("no replica")
+
+    service = RunService(graph.store, Backend(graph.probe, graph.start, dead))
+    transport = httpx.ASGITransport(app=create_app(service, upload_bytes=LARGEST))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        assert_problem(await client.get("/readyz"), 503, "try again")
+        assert_problem(await client.get("/v1/modules"), 503)

@@ -75,7 +75,7 @@ async def test_a_follower_hears_events_progress_and_heartbeats_up_to_the_end(sto
 
     follower = asyncio.create_task(follow())
     progress = Progress(module="audio_generation", part="music", step=2, steps=9)
-    store.put_now(progress_key(RUN, "audio_generation", "music"), progress.model_dump_json().encode())
+    store.put(progress_key(RUN, "audio_generation", "music"), progress.model_dump_json().encode())
     await asyncio.sleep(1.2)
     await log.append(Finished)
     await asyncio.wait_for(follower, 5)

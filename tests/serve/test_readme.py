@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def _type(command: str, folder: Path, address: str, **variables: str) -> str:
-    typed = command.replace(HERE, address)
+    typed = command.replace(HERE, address).replace("curl ", "curl --fail-with-body --silent ", 1)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "IMMERSIVAUDIO_SERVER": address} | variables
     done = subprocess.run(
@@ -74,9 +74,7 @@ def test_the_curl_calls_work(address: str, folder: Path) -> None:
     with ImmersivaudioClient(address) as service:
         service.wait(found[1])
     for command in commands[1:]:
-        answer = _type(command, folder, address, RUN=found[1])
-        assert "problem" not in answer
-        assert '"status":4' not in answer.replace(" ", "")
+        _type(command, folder, address, RUN=found[1])
     assert (folder / "result.mp4").stat().st_size > 1000
 
 
@@ -92,6 +90,10 @@ def test_the_yaml_is_understood() -> None:
 
     (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     AppSettings.model_validate(yaml.safe_load(text)["args"])
+
+
+def test_no_output_is_left_to_be_filled_in() -> None:
+    assert not re.search(r"@[A-Z]+@", README)
 
 
 def test_every_link_and_every_make_target_exists() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from models.errors import DamagedMedia
+from models.errors import DamagedMedia, MediaToolFailed
 from models.record import ModuleDone, Outputs, Record, Run, VideoInput
 from serve.log import RunLog, read_events
 from serve.runner import Call, Runner, Unit, units
@@ -105,6 +105,7 @@ async def test_an_ended_run_is_left_alone(store: Store) -> None:
     [
         (DamagedMedia("no frame decodes"), "input", "no frame decodes"),
         (MemoryError("secret address 0x7f"), "internal", "object_detection failed inside the service (MemoryError)"),
+        (MediaToolFailed("ffmpeg failed: /srv/0x7f"), "internal", "failed inside the service (MediaToolFailed)"),
     ],
 )
 async def test_a_broken_module_ends_the_run_with_its_name(
