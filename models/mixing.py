@@ -20,11 +20,11 @@ from models.errors import MediaToolFailed
 from models.record import Options, StemKind
 from models.schema import Frozen
 
-LIMITER_SAMPLE_RATE = (
-    2 * STEM_SAMPLE_RATE
-)  # Hz; what still lies between its samples, the measured rest of the gain takes back
+# A peak that still lies between the limiter's samples is found by the measurement behind it.
+LIMITER_SAMPLE_RATE = 2 * STEM_SAMPLE_RATE  # Hz
 LIMITER_PASSES = 4
 CLOSE_ENOUGH = 0.2  # LU
+MEASURED_TO = 0.05  # dB; the measurement prints tenths
 SILENT_LUFS = -70.0  # the absolute gate of BS.1770
 OWN_SOUND_BROKEN = "the video's own sound cannot be decoded and was left out"
 
@@ -114,7 +114,7 @@ class Mixer:
         be broken, the stems stand alone. `timeout_seconds` holds for each pass. Raises MediaToolFailed when a stem cannot be read.
         """
         mixed = self._mixed(stems, own if self._options.original > 0 else None, timeout_seconds)
-        ceiling = self._settings.true_peak_dbtp - (self._settings.codec_headroom_db if lossy else 0)
+        ceiling = self._settings.true_peak_dbtp - MEASURED_TO - (self._settings.codec_headroom_db if lossy else 0)
         return self._levelled(mixed, ceiling, timeout_seconds)
 
     def _mixed(self, stems: Sequence[StemFile], own: OwnSound | None, timeout_seconds: float) -> Mix:
@@ -134,7 +134,7 @@ class Mixer:
     def _stem(self, stem: StemFile, weight: float) -> ffmpeg.nodes.FilterableStream:
         decibels = self._options.music_volume_db if stem.kind == "music" else self._options.sound_volume_db
         volume = weight * 10 ** (decibels / 20)
-        return _stereo(media.source(stem.path)["a:0"]).filter("volume", volume=f"{volume:.6f}", precision="float")
+        return _stereo(media.source(stem.path)["a:0"]).filter("volume", volume=f"{volume:.8f}", precision="float")
 
     def _together(self, parts: Sequence[ffmpeg.nodes.FilterableStream]) -> ffmpeg.nodes.FilterableStream:
         padded = [part.filter("apad") for part in parts]
@@ -158,7 +158,7 @@ class Mixer:
         gain = 0.0 if target is None or lufs is None else min(target - lufs, self._settings.max_gain_db)
         if peak + gain <= ceiling:
             return mixed.turned_up(gain)
-        wanted = None if lufs is None else lufs + gain
+        wanted = None if target is None or lufs is None else lufs + gain
         # What goes into the limiter is raised until what comes out is loud enough, or a peak would be pressed too far.
         most = max(ceiling + self._settings.max_limiting_db - peak, min(gain, 0.0))
         drive = min(gain, most)
@@ -168,7 +168,7 @@ class Mixer:
             if missing <= CLOSE_ENOUGH or drive >= most:
                 break
             drive = min(drive + missing, most)
-        if target is not None and missing > CLOSE_ENOUGH:
+        if missing > CLOSE_ENOUGH:
             note = f"the mix is {missing:.1f} LU quieter than asked: its peaks stand too high above the rest"
             return replace(limited, notes=(*limited.notes, note))
         return limited
@@ -184,8 +184,8 @@ class Mixer:
         )
         written = self._write(sound, self._folder / "limited.wav", timeout_seconds, original_used=mixed.original_used)
         limited = replace(written, notes=mixed.notes)
-        over = (limited.true_peak_dbtp or ceiling) - ceiling
-        return limited.turned_up(-over) if over > 0 else limited
+        peak = limited.true_peak_dbtp
+        return limited if peak is None or peak <= ceiling else limited.turned_up(ceiling - peak)
 
     def _write(
         self,

@@ -175,14 +175,11 @@ def rotation(path: Path) -> int:
         ("film.webm", "libvpx", None),
         ("film.webm", "libvpx-vp9", None),
         ("film.avi", "mpeg4", None),
-        ("film.flv", "libx264", None),
         ("film.wmv", "wmv2", None),
-        ("film.mp4", "libx265", None),
         ("film.mp4", "libx264", "mkv"),
         ("film.mkv", "libx264", "mp4"),
         ("film.mkv", "libx265", "mov"),
         ("film.webm", "libvpx-vp9", "mp4"),
-        ("film.webm", "libvpx", "mkv"),
         ("film.mkv", "libsvtav1", "webm"),
     ],
 )
@@ -240,8 +237,7 @@ def test_an_odd_size_is_made_even_where_the_picture_is_encoded(tmp_path: Path, m
     assert first_picture(make(film).path).size == (64, 48)
 
 
-@pytest.mark.parametrize("asked", ["mp4", "mov", "mkv", "webm"])
-@pytest.mark.parametrize("turn", [90, 180])
+@pytest.mark.parametrize(("asked", "turn"), [("mp4", 90), ("mov", 90), ("mkv", 90), ("mkv", 180), ("webm", 90)])
 def test_a_film_taken_upright_is_still_shown_upright(tmp_path: Path, make: Make, asked: str, turn: int) -> None:
     film = make_video(tmp_path / "film.mp4", rotation=turn)
     result = make(film, format=asked)
@@ -344,8 +340,13 @@ def test_the_format_asked_for_is_the_format_made(tmp_path: Path, make: Make, ask
 # Length and time
 
 
-@pytest.mark.parametrize(("count", "rate"), [(1, 25), (12, 24), (25, 25), (999, 100)])
-@pytest.mark.parametrize("asked", ["mp4", "mkv", "webm", "wav"])
+@pytest.mark.parametrize(
+    ("asked", "count", "rate"),
+    [
+        ("mp4", 1, 25), ("mp4", 12, 24), ("mp4", 25, 25), ("mp4", 999, 100),
+        ("mkv", 1, 25), ("mkv", 999, 100), ("webm", 1, 25), ("webm", 12, 24), ("wav", 1, 25), ("wav", 999, 100),
+    ],
+)  # fmt: skip
 def test_the_result_is_as_long_as_the_picture(tmp_path: Path, make: Make, asked: str, count: int, rate: int) -> None:
     film = make_video(tmp_path / "film.mp4", frames=count, rate=rate, gop=100)
     result = make(film, format=asked)
@@ -368,8 +369,13 @@ def test_own_sound_that_is_shorter_or_longer_does_not_change_the_length(
     assert amplitude(sound_of(result.path), 1000) > 0.05
 
 
-@pytest.mark.parametrize("asked", ["mp4", "mov", "mkv", "webm"])
-@pytest.mark.parametrize(("source", "start"), [("film.mp4", 0.0), ("film.mkv", 1.337), ("film.ts", 1.337)])
+@pytest.mark.parametrize(
+    ("source", "start", "asked"),
+    [
+        ("film.mp4", 0.0, "mp4"), ("film.mp4", 0.0, "webm"), ("film.mkv", 1.337, "mp4"), ("film.mkv", 1.337, "mkv"),
+        ("film.ts", 1.337, "mov"), ("film.ts", 1.337, "mkv"),
+    ],
+)  # fmt: skip
 def test_a_click_is_heard_with_its_frame_at_the_start_and_at_the_end(
     tmp_path: Path, make: Make, source: str, start: float, asked: str
 ) -> None:
@@ -524,7 +530,7 @@ def test_without_a_target_the_level_is_left_alone_but_nothing_clips(tmp_path: Pa
     assert true_peak(sound_of(make(film, *hot, format="wav", loudness_lufs=None).path)) <= -0.95
 
 
-@pytest.mark.parametrize("asked", ["mp4", "wav", "ogg", "webm"])
+@pytest.mark.parametrize("asked", ["mp4", "wav"])
 def test_silence_stays_silence(tmp_path: Path, make: Make, asked: str) -> None:
     film = make_video(tmp_path / "film.mp4")
     result = make(film, stem(tmp_path, np.zeros((2, RATE), np.float32)), format=asked)
@@ -664,7 +670,7 @@ def test_without_any_stem_there_is_nothing_to_do(tmp_path: Path) -> None:
         Reconstructor(ReconstructionSettings()).reconstruct(look(film), film, stems=[], output=tmp_path / "result")
 
 
-@pytest.mark.parametrize("name", ["a b.mp4", "it's [0:v]; $(id) %03d.mp4", "http:film.mp4", "-y.mp4", "möwe 🐦.mp4"])
+@pytest.mark.parametrize("name", ["it's [0:v]; $(id) %03d möwe 🐦.mp4", "http:film.mp4", "-y.mp4"])
 def test_a_file_may_have_any_name(tmp_path: Path, name: str) -> None:
     film = make_video(tmp_path / "film.mp4").rename(tmp_path / name)
     output = tmp_path / f"out {name}"
