@@ -23,6 +23,14 @@ import httpx
 
 from client.errors import ClientError
 
+SERVE = """
+import ray
+from ray.serve.scripts import cli
+ray.init(address="local", namespace="serve", include_dashboard=False)
+cli()
+"""
+"""Ray's `serve`, on a cluster of its own without the dashboard: a dozen processes less, and seconds sooner on two cores."""
+
 STOPPING = ((signal.SIGINT, 20.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 """How the service is asked to end, and for how many seconds each time."""
 
@@ -38,7 +46,7 @@ class LocalService:
         """Everything the service prints will go to `log`. `command` stands in for `serve run`."""
         self._config = config
         self._log = log
-        self._command = command or (str(Path(sys.executable).parent / "serve"), "run")
+        self._command = command or (sys.executable, "-c", SERVE, "run")
         # Unix sockets lie below this folder, and their paths end at 107 bytes: macOS's own temporary folder is too deep.
         self._scratch = Path(tempfile.mkdtemp(prefix="immersivaudio-", dir="/tmp"))
         self._child: subprocess.Popen[bytes] | None = None

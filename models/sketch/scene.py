@@ -79,6 +79,12 @@ class SceneDetector(_Sketch):
 class SceneSelector(_Sketch):
     """Selects the medoid of the frames' colours and textures."""
 
+    @classmethod
+    def load(cls, settings: SketchSceneSettings) -> Self:
+        """Nothing is read from disk, but the library that finds the medoid takes seconds to import: not during the first run."""
+        medoid(np.zeros((1, 1), np.float32))
+        return cls(settings)
+
     def select(self, images: Sequence[Path]) -> Selection:
         """The frame most like all others; the latent is (5, 9, 16). Raises DamagedMedia, and MissingOutput without an image."""
         if not images:
