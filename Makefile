@@ -4,11 +4,11 @@
 
 PYTHON ?= python3.11
 BIN := .venv/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable
 INPUTS := pyproject.toml constraints.txt
 OPENCV := $(shell sed -n 's/^opencv-python==//p' constraints.txt)
-HEADLESS = $(BIN)/python -m pip uninstall --quiet --yes opencv-python && \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps opencv-python-headless==$(OPENCV)
+HEADLESS = $(BIN)/python -m pip uninstall -qq --yes opencv-python && \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --force-reinstall --no-deps opencv-python-headless==$(OPENCV)
 # Threads that spin while they wait slow everything down where processes outnumber cores.
 export OMP_WAIT_POLICY := passive
 
@@ -17,7 +17,7 @@ help: ## this list
 
 .venv/created:
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade pip
 	@touch $@
 
 # What the sketch profile needs: no torch.
@@ -63,8 +63,8 @@ bench: .venv/dev ## what we claim about speed, measured here
 
 constraints: ## renew constraints.txt: the newest versions that fit together
 	rm -rf build/resolve && $(PYTHON) -m venv build/resolve
-	build/resolve/bin/python -m pip install --quiet --upgrade pip
-	build/resolve/bin/python -m pip install --quiet '.[dev]'
+	build/resolve/bin/python -m pip install -qq --upgrade pip
+	build/resolve/bin/python -m pip install -qq '.[dev]'
 	build/resolve/bin/python -m pip freeze --exclude immersivaudio --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' > constraints.txt
 
 .PHONY: help demo paper serve lint test bench constraints
