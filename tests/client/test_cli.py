@@ -227,7 +227,19 @@ def test_the_version_is_printed() -> None:
 
 def start(*arguments: str | Path, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
-    return subprocess.Popen([*COMMAND, *map(str, arguments)], cwd=ROOT, env=environment, stdout=stdout, stderr=stderr)
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        cwd=ROOT,
+        env=environment,
+        stdout=stdout,
+        stderr=stderr,
+        # A shell starts background jobs with SIGINT ignored, and children inherit that: Ctrl-C must work in these.
+        preexec_fn=_obey_ctrl_c,  # noqa: PLW1509 (the child runs nothing else before exec)
+    )
+
+
+def _obey_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_a_name_that_is_no_text_is_printed_as_it_is(fake: Fake, tmp_path: Path) -> None:
