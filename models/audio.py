@@ -31,9 +31,9 @@ class Audio:
 
 
 def to_stem(audio: Audio, *, seconds: float) -> Audio:
-    """The sound as a stem: 48 kHz, two channels, exactly round(48000·seconds) samples (cut, or padded with silence)."""
+    """The sound as a stem: 48 kHz, two channels, exactly round(48000·seconds) samples but at least one; cut, or padded."""
     samples = resample(audio.samples, rate=audio.sample_rate, to=STEM_SAMPLE_RATE)
-    stem = np.zeros((STEM_CHANNELS, round(seconds * STEM_SAMPLE_RATE)), np.float32)
+    stem = np.zeros((STEM_CHANNELS, max(1, round(seconds * STEM_SAMPLE_RATE))), np.float32)
     used = min(stem.shape[1], samples.shape[1])
     stem[:, :used] = samples[:STEM_CHANNELS, :used]
     return Audio(stem, STEM_SAMPLE_RATE)

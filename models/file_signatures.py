@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 HEAD_BYTES = 4096
+MOST_BOXES = 100_000  # a fragmented recording of hours has some ten thousand
 
 # Where, which bytes, what they begin.
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
@@ -35,7 +36,8 @@ _APPLE_IMAGES = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", 
 _LISTS = re.compile(
     rb"#extm3u|ffconcat version|\[playlist\]|file\s+['\"]?\S|v=0\s+o=|(<\?xml[^>]*>\s*)?<(mpd|smil|asx)\b"
 )
-_PAGE = re.compile(rb"(<!--.*?-->\s*)*<(!doctype html|html|head|body)\b", re.DOTALL)
+# Possessive: bytes of a stranger's choice must not make it try again and again.
+_PAGE = re.compile(rb"(?:<!--(?:(?!-->).)*+-->\s*+)*+<(!doctype html|html|head|body)\b", re.DOTALL)
 _TEXT = bytes({7, 8, 9, 10, 12, 13, 27, *range(0x20, 0x100)} - {0x7F})
 
 _ISO_BOXES = {
@@ -85,7 +87,7 @@ def promised_bytes(path: Path) -> int:
 
 def _iso_bytes(file: BinaryIO) -> int:
     at = 0
-    while True:
+    for _ in range(MOST_BOXES):
         file.seek(at)
         header = file.read(16)
         size = int.from_bytes(header[:4], "big")
@@ -96,6 +98,7 @@ def _iso_bytes(file: BinaryIO) -> int:
         if size < 8:  # 0: to the end of the file
             return at
         at += size
+    return 0
 
 
 def _ebml_bytes(file: BinaryIO) -> int:

@@ -23,21 +23,29 @@ FORMATS = (
     "gif", "apng", "wav", "flac", "mp3", "aac",
 )  # fmt: skip
 PROTOCOLS = "file,pipe"
+MAX_PIXELS = 89_478_485  # of one frame, whatever the first one was; Pillow's own limit for images
 READ_SECONDS = 30.0  # a file on disk that keeps the library reading for longer at one place was made to
 
 
 @contextmanager
 def open_media(path: Path) -> Iterator[InputContainer]:
-    """Open a video or sound file with PyAV, under the format list.
+    """Open a video or sound file with PyAV, under the format list. Frames of more than MAX_PIXELS are not decoded.
 
     The library is given a file descriptor, and `fd` is the only protocol that it may use: it can open no other file and no
     address, whatever the file says, and the file's own name does not decide how it is read.
     Raises UnsupportedMedia when the file can't be opened as any of the formats.
     """
     with path.open("rb") as file:
-        options = {"fd": str(file.fileno()), "protocol_whitelist": "fd", "format_whitelist": ",".join(FORMATS)}
+        limits = {"fd": str(file.fileno()), "protocol_whitelist": "fd", "format_whitelist": ",".join(FORMATS)}
         try:
-            container = av.open("fd:", "r", container_options=options, metadata_errors="replace", timeout=READ_SECONDS)
+            container = av.open(
+                "fd:",
+                "r",
+                options={"max_pixels": str(MAX_PIXELS)},
+                container_options=limits,
+                metadata_errors="replace",
+                timeout=READ_SECONDS,
+            )
         except av.FFmpegError as error:
             raise UnsupportedMedia(f"{path.name} cannot be opened as a video or as sound: {error.strerror}") from error
     with container:

@@ -20,6 +20,7 @@ from pydantic import Field
 from models import media
 from models.errors import DamagedMedia, InputTooLarge, InvalidInput, UnsupportedMedia
 from models.file_signatures import HEAD_BYTES, begins_like, description, promised_bytes
+from models.picture import IMAGE_FORMATS, ORIENTATION, QUARTER_TURNS
 from models.picture_track import PictureTrack, is_cover
 from models.record import Options, Stream, VideoInput
 from models.schema import Frozen
@@ -29,9 +30,7 @@ READ_HERE = (
     "and images (jpeg, png, webp, bmp, tiff, gif, avif) are read"
 )
 NAME_LENGTH = 255
-_IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
 _MOVING = {"GIF": True, "PNG": True, "WEBP": False, "AVIF": False}  # whether ffmpeg reads its animations
-_ORIENTATION, _QUARTER_TURNS = 0x0112, (5, 6, 7, 8)  # EXIF
 _SOUND_PACKETS = 100
 _CONTAINERS = {"mpegts": "ts", "mpeg": "mpg", "asf": "wmv"}
 _STREAM_KINDS = ("video", "audio", "subtitle", "data", "attachment")
@@ -112,7 +111,7 @@ def probe(source: Path, *, name: str, key: str, options: Options, limits: MediaL
 def _look_at_image(source: Path, *, limits: MediaLimits) -> _Seen | None:
     """None for what is not an image, or is one that moves."""
     try:
-        with Image.open(source, formats=_IMAGE_FORMATS) as image:
+        with Image.open(source, formats=IMAGE_FORMATS) as image:
             limits.check_size(*image.size)
             kind = str(image.format)
             if kind in _MOVING and getattr(image, "is_animated", False):
@@ -120,7 +119,7 @@ def _look_at_image(source: Path, *, limits: MediaLimits) -> _Seen | None:
                     return None
                 raise UnsupportedMedia(f"animated {kind} cannot be read; {READ_HERE}")
             image.load()
-            turned = image.getexif().get(_ORIENTATION) in _QUARTER_TURNS
+            turned = image.getexif().get(ORIENTATION) in QUARTER_TURNS
             width, height = reversed(image.size) if turned else image.size
             return _Seen("image", "jpeg" if kind == "MPO" else kind.lower(), width, height)
     except UnidentifiedImageError:

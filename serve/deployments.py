@@ -102,7 +102,9 @@ class FrameExtractor(ModuleServer):
 
     def _probe(self, key: str, name: str, options: Options) -> VideoInput:
         with StoreWorkspace(self.store, "probe") as files:
-            return video_input.probe(files.path(key), name=name, key=key, options=options, limits=self.settings.limits)
+            return video_input.probe(
+                files.path(key), name=name, key=key, options=options, limits=self.settings.limits_of_all
+            )
 
 
 class ObjectDetector(ModuleServer):

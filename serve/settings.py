@@ -69,6 +69,13 @@ class AppSettings(Frozen):
     sounds: Annotated[SketchAudioSettings | AudioLDM2Settings, Field(discriminator="kind")] = SketchAudioSettings()
     reconstruction: ReconstructionSettings = ReconstructionSettings()
 
+    @property
+    def limits_of_all(self) -> MediaLimits:
+        """`limits`, with nothing accepted that is longer than the audio models make."""
+        generators = (self.music, self.sounds)
+        made = [audio.max_seconds for audio in generators if isinstance(audio, AudioLDM2Settings)]
+        return self.limits.model_copy(update={"max_seconds": min(self.limits.max_seconds, *made)} if made else {})
+
     @model_validator(mode="before")
     @classmethod
     def _profile_fills_what_is_not_set(cls, given: Any) -> Any:

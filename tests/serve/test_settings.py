@@ -108,3 +108,11 @@ def test_one_module_may_be_changed_alone() -> None:
 def test_a_wrong_setting_is_refused_by_name(given: dict[str, object], named: str) -> None:
     with pytest.raises(ValidationError, match=named):
         AppSettings.model_validate(given)
+
+
+def test_nothing_longer_than_the_audio_models_make_is_accepted() -> None:
+    assert AppSettings(profile="sketch").limits_of_all == AppSettings().limits
+    paper = AppSettings.model_validate({"profile": "paper", "sounds": {"max_seconds": 600}})
+    assert paper.limits_of_all.max_seconds == 600
+    short = AppSettings.model_validate({"profile": "paper", "limits": {"max_seconds": 60}})
+    assert short.limits_of_all.max_seconds == 60

@@ -1,0 +1,61 @@
+"""Pictures as the vision modules get them."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.errors import DamagedMedia
+from models.picture import read_picture
+from models.record import Options
+from models.video_input import MediaLimits, probe
+from tests import media_factory
+
+
+def _exif(*entries: tuple[int, int, int, bytes]) -> bytes:
+    """An EXIF block of raw entries: (tag, type, count, four bytes of value)."""
+    body = b"".join(struct.pack(">HHI", tag, kind, count) + value for tag, kind, count, value in entries)
+    return b"Exif\0\0MM\0*\0\0\0\x08" + struct.pack(">H", len(entries)) + body + b"\0\0\0\0"
+
+
+ROTATED = (0x0112, 3, 1, struct.pack(">HH", 6, 0))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_upright_and_as_large_as_it_was_said_to_be(tmp_path: Path, orientation: int) -> None:
+    image = media_factory.make_image(tmp_path / "a.jpg", orientation=orientation, size=(80, 40))
+    seen = probe(image, name="a.jpg", key="a", options=Options(), limits=MediaLimits())
+    upright = read_picture(image)
+    assert upright.size == (seen.width, seen.height)
+    assert upright.size == ((40, 80) if orientation >= 5 else (80, 40))
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        (0x011A, 7, 4, b"\1\2\3\4"),  # XResolution of no type
+        (0x0111, 2, 4, b"abc\0"),  # StripOffsets in letters
+        (0x9003, 11, 1, struct.pack(">f", 1.5)),  # a date that is a float
+        (0x011A, 9, 1, struct.pack(">i", -72)),  # a negative resolution
+    ],
+)
+def test_tags_that_nobody_asked_for_do_not_matter(tmp_path: Path, strange: tuple[int, int, int, bytes]) -> None:
+    path = tmp_path / "a.jpg"
+    Image.fromarray(media_factory.numbered_picture(3, size=(80, 40))).save(path, exif=_exif(ROTATED, strange))
+    probe(path, name="a.jpg", key="a", options=Options(), limits=MediaLimits())
+    assert read_picture(path).size == (40, 80)
+
+
+def test_what_is_transparent_is_black(tmp_path: Path) -> None:
+    Image.new("RGBA", (8, 8), (255, 255, 255, 0)).save(tmp_path / "a.png")
+    assert np.asarray(read_picture(tmp_path / "a.png")).max() == 0
+
+
+def test_formats_that_are_not_accepted_are_not_read_either(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+    )
+    with pytest.raises(DamagedMedia, match=r"a\.jpg"):
+        read_picture(tmp_path / "a.jpg")
