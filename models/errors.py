@@ -12,6 +12,7 @@
     ├── ModelUnavailable          weights that cannot be had, or a model that fails its self-check
     └── ModuleFailed              we broke
         └── MediaToolFailed       ffmpeg did, on input that had been accepted
+            └── MediaToolLimit    ffmpeg would have taken longer, or written more, than it may
 
 Each takes exactly one message: an exception with more required arguments cannot be unpickled, and so would not survive
 the way back from another process. `serve/` turns classes into HTTP statuses in one table; nobody reads the message but people.
@@ -67,3 +68,7 @@ class ModuleFailed(ImmersivaudioError):
 
 class MediaToolFailed(ModuleFailed):
     """ffmpeg failed on input that had been accepted. The message ends with what it said."""
+
+
+class MediaToolLimit(MediaToolFailed):
+    """ffmpeg would have taken longer, or written more, than it may: another way to the same result will not help."""

@@ -5,8 +5,10 @@ as a local file, by demuxers that hold their data themselves. Command lines are 
 """
 
 import functools
+import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,7 @@ import av
 import ffmpeg
 from av.container import InputContainer
 
-from models.errors import MediaToolFailed, UnsupportedMedia
+from models.errors import MediaToolFailed, MediaToolLimit, UnsupportedMedia
 
 # Demuxers of self-contained files. Left out on purpose: hls, dash, concat, image2, sdp, rtsp, lavfi, and everything else.
 FORMATS = (
@@ -25,6 +27,8 @@ FORMATS = (
 PROTOCOLS = "file,pipe"
 MAX_PIXELS = 89_478_485  # of one frame, whatever the first one was; Pillow's own limit for images
 READ_SECONDS = 30.0  # a file on disk that keeps the library reading for longer at one place was made to
+
+LOG_BYTES = 64 * 1024  # of the log's end, where errors and measurements stand; damaged input fills megabytes before that
 
 
 @contextmanager
@@ -41,7 +45,6 @@ def open_media(path: Path) -> Iterator[InputContainer]:
             container = av.open(
                 "fd:",
                 "r",
-                options={"max_pixels": str(MAX_PIXELS)},
                 container_options=limits,
                 metadata_errors="replace",
                 timeout=READ_SECONDS,
@@ -49,6 +52,9 @@ def open_media(path: Path) -> Iterator[InputContainer]:
         except av.FFmpegError as error:
             raise UnsupportedMedia(f"{path.name} cannot be opened as a video or as sound: {error.strerror}") from error
     with container:
+        for stream in container.streams.video:
+            if stream.codec_context is not None:  # there is none for a codec that is not known
+                stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         yield container
 
 
@@ -70,19 +76,21 @@ def source(path: Path, **options: str | float) -> ffmpeg.nodes.FilterableStream:
 def run(graph: ffmpeg.nodes.OutputStream, *, timeout_seconds: float, stdin: bytes | None = None) -> tuple[bytes, str]:
     """Run one ffmpeg-python graph to its end. Existing outputs are overwritten.
 
-    Returns what it wrote to stdout (for a graph that outputs to `pipe:`) and its log.
-    Raises MediaToolFailed, with the end of ffmpeg's log, on a non-zero exit or after `timeout_seconds`.
+    Returns what it wrote to stdout (for a graph that outputs to `pipe:`) and the last `LOG_BYTES` of its log.
+    Raises MediaToolFailed, with the end of ffmpeg's log, on a non-zero exit, and MediaToolLimit after `timeout_seconds`.
     """
     arguments = graph.compile(cmd=ffmpeg_binary(), overwrite_output=True)
     arguments[1:1] = ["-hide_banner", "-nostats"] + ([] if stdin is not None else ["-nostdin"])
-    try:
-        done = subprocess.run(
-            arguments, input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL, capture_output=True,
-            timeout=timeout_seconds, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise MediaToolFailed(f"ffmpeg was stopped after {timeout_seconds:g} s") from error
-    log = done.stderr.decode(errors="replace")
+    with tempfile.TemporaryFile() as written:
+        try:
+            done = subprocess.run(
+                arguments, input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=written, timeout=timeout_seconds, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise MediaToolLimit(f"ffmpeg was stopped after {timeout_seconds:g} s") from error
+        written.seek(max(0, written.seek(0, os.SEEK_END) - LOG_BYTES))
+        log = written.read().decode(errors="replace")
     if done.returncode:
         raise MediaToolFailed(f"ffmpeg failed ({done.returncode}): {log[-800:].strip()}")
     return done.stdout, log

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from models import media
 from models.audio import STEM_SAMPLE_RATE
-from models.errors import MediaToolFailed
+from models.errors import MediaToolFailed, MediaToolLimit
 from models.record import Options, StemKind
 from models.schema import Frozen
 
@@ -26,6 +26,8 @@ LIMITER_PASSES = 4
 CLOSE_ENOUGH = 0.2  # LU
 MEASURED_TO = 0.05  # dB; the measurement prints tenths
 SILENT_LUFS = -70.0  # the absolute gate of BS.1770
+ABSURD_PEAK = 24.0  # dBFS; floating-point sound may pass full scale, but not by that much
+SANITY = "Peak_level+Number_of_NaNs+Number_of_Infs"  # of `astats`
 OWN_SOUND_BROKEN = "the video's own sound cannot be decoded and was left out"
 
 
@@ -121,10 +123,12 @@ class Mixer:
         path = self._folder / "mix.wav"
         if own is not None:
             rate = self._options.original
-            parts = [_own_sound(own).filter("volume", volume=rate, precision="float")]
+            parts = [_own_sound(own, self._seconds).filter("volume", volume=rate, precision="float")]
             parts += [self._stem(stem, 1 - rate) for stem in stems if rate < 1]
             try:
                 return self._write(self._together(parts), path, timeout_seconds, original_used=True)
+            except MediaToolLimit:
+                raise
             except MediaToolFailed:
                 stand_alone = self._mixed(stems, None, timeout_seconds)
                 return replace(stand_alone, notes=(OWN_SOUND_BROKEN,))
@@ -201,6 +205,7 @@ class Mixer:
         )
         graph = output.global_args("-copyts", "-max_error_rate", str(self._settings.max_error_rate))
         _, log = media.run(graph, timeout_seconds=timeout_seconds)
+        _refuse_absurd(log)
         lufs = float(re.findall(r"\bI:\s+(\S+) LUFS", log)[-1])
         peak = float(re.findall(r"\bPeak:\s+(\S+) dBFS", log)[-1])
         return Mix(
@@ -212,16 +217,26 @@ class Mixer:
         )
 
 
-def _own_sound(own: OwnSound) -> ffmpeg.nodes.FilterableStream:
+def _own_sound(own: OwnSound, seconds: float) -> ffmpeg.nodes.FilterableStream:
     # Not by -itsoffset: for some streams, older versions of ffmpeg set that right in their own way.
     sound = media.source(own.source)[str(own.stream)].filter("asetpts", f"PTS-{own.start_seconds:.6f}/TB")
+    # First of all, no more than is heard: the resampler holds the whole silence of a hole in memory, and a file can claim hours.
+    sound = sound.filter("atrim", start=0, end=f"{seconds:.6f}")
+    sound = sound.filter("astats", measure_perchannel="none", measure_overall=SANITY)
     if own.channels == 1:
         # ffmpeg's own way to stereo takes 3 dB off each side.
         sound = sound.filter("pan", args="stereo|c0=c0|c1=c0")
-    # Holes in the stream become silence, and what sounds before the first frame is dropped: both keep it in step.
+    # Holes in the stream become silence: that keeps it in step.
     return _stereo(
         sound.filter("aresample", STEM_SAMPLE_RATE, filter_size=64, cutoff=0.98, **{"async": 1}, first_pts=0)
     )
+
+
+def _refuse_absurd(log: str) -> None:
+    """Raises MediaToolFailed if `astats` met samples that are no sound. As integers, NaN would be a click at full scale."""
+    found = re.findall(r"(Number of \w+|Peak level dB): (\S+)", log)
+    if any(float(value) > (ABSURD_PEAK if name == "Peak level dB" else 0) for name, value in found):
+        raise MediaToolFailed("the own sound holds samples that are no sound")
 
 
 def _stereo(sound: ffmpeg.nodes.FilterableStream) -> ffmpeg.nodes.FilterableStream:

@@ -18,7 +18,7 @@ from pydantic import Field
 from models import media
 from models.audio import STEM_CHANNELS, STEM_SAMPLE_RATE
 from models.containers import CONTAINERS, Container, OutputOptions, PictureCodec
-from models.errors import MediaToolFailed, MissingOutput
+from models.errors import MediaToolFailed, MediaToolLimit, MissingOutput
 from models.mixing import OWN_SOUND_BROKEN, Mix, Mixer, MixSettings, OwnSound, StemFile
 from models.picture import read_picture
 from models.picture_track import open_picture, upright_turn
@@ -73,6 +73,7 @@ class _Job:
     mix: Mix
     comment: str
     folder: Path
+    seconds: float
 
     @property
     def container(self) -> Container:
@@ -81,10 +82,6 @@ class _Job:
     @property
     def path(self) -> Path:
         return self.folder / "result"
-
-    @property
-    def seconds(self) -> float:
-        return self.video_input.result_seconds
 
 
 @dataclass(frozen=True)
@@ -112,14 +109,15 @@ class Reconstructor:
         """Write the result to `output`, in the format that `result_format` names, whatever the path's ending.
 
         The file appears under its name when it is complete, or not at all; its folder must exist, and holds what is written on
-        the way. The result is as long as the picture, to one audio frame. Own sound that cannot be decoded is left out, and a
-        note says so.
-        Raises MissingOutput without any stem, DamagedMedia for an image that cannot be read, MediaToolFailed when ffmpeg fails.
+        the way. The result is as long as the picture, to one audio frame; a still image is shown for whole frames. Own sound that
+        cannot be decoded is left out, and a note says so.
+        Raises MissingOutput without any stem, DamagedMedia for an image that cannot be read, MediaToolFailed when ffmpeg fails,
+        MediaToolLimit when it takes too long or the result grows too large.
         """
         if not stems:
             raise MissingOutput("reconstruction needs at least one stem of audio_generation")
-        options, seconds = video_input.options, video_input.result_seconds
-        wanted = result_format(video_input)
+        options, wanted = video_input.options, result_format(video_input)
+        seconds = self._seconds(video_input, wanted)
         own, comment = _look_into(video_input, source)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=".reconstruction-") as name:
             folder = Path(name)
@@ -128,7 +126,7 @@ class Reconstructor:
             mix = mixer.mix(stems, own=own, lossy=lossy, timeout_seconds=self._timeout(seconds))
             if own is None and _first(video_input, "audio") and options.original > 0:
                 mix = replace(mix, notes=(OWN_SOUND_BROKEN, *mix.notes))
-            job = _Job(video_input, source, wanted, mix, comment, folder)
+            job = _Job(video_input, source, wanted, mix, comment, folder, seconds)
             picture = self._put_together(job)
             done = _described(job, picture, output.name)
             job.path.replace(output)
@@ -158,6 +156,8 @@ class Reconstructor:
             options["tag:v"] = "hvc1"  # Apple's players refuse ffmpeg's default
         try:
             self._write(job, picture, options, timeout_seconds=self._timeout(job.seconds))
+        except MediaToolLimit:
+            raise  # it says nothing about the container, and encoding takes longer still
         except MediaToolFailed:
             return False
         # Without edit lists, frames that the source hides come to light; older versions of ffmpeg let Matroska lie on its side.
@@ -178,7 +178,7 @@ class Reconstructor:
     def _show_still(self, job: _Job, codec: PictureCodec) -> None:
         """A few seconds are encoded once; their packets are repeated for as long as asked."""
         rate = self._settings.image_frame_rate
-        frames = max(1, round(job.seconds * rate))
+        frames = round(job.seconds * rate)
         gop = min(frames, STILL_GOP_SECONDS * rate)
         image = _fitted(read_picture(job.source), self._settings.image_long_side)
         still = (
@@ -217,7 +217,13 @@ class Reconstructor:
         )  # fmt: skip
         media.run(output.global_args("-copyts"), timeout_seconds=timeout_seconds)
         if job.path.stat().st_size >= limit:
-            raise MediaToolFailed(f"the result would be larger than {limit} bytes")
+            raise MediaToolLimit(f"the result would be larger than {limit} bytes")
+
+    def _seconds(self, video_input: VideoInput, wanted: VideoFormat | AudioFormat) -> float:
+        if video_input.media != "image" or CONTAINERS[wanted].picture is None:
+            return video_input.result_seconds
+        rate = self._settings.image_frame_rate
+        return max(1, round(video_input.result_seconds * rate)) / rate
 
     def _timeout(self, seconds: float, *, encoding: bool = False) -> float:
         settings = self._settings

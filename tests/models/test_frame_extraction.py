@@ -1,9 +1,14 @@
+import io
 import shutil
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import av
 import pytest
 from PIL import Image
 
+from models import media
 from models.errors import DamagedMedia, UnsupportedMedia
 from models.frame_extraction import FrameExtractionSettings, FrameExtractor, TimedFrame, frame_count
 from models.picture_track import open_picture
@@ -196,3 +201,19 @@ def test_the_video_is_not_read_where_nothing_is_taken(tmp_path: Path) -> None:
     for begin, end in ((20, 140), (160, 440), (460, 590)):
         corrupt(video, kind="video", begin=begin, end=end)
     assert [frame.path.read_bytes() for frame in extract(video, k=1)] == before
+
+
+def test_frames_that_outgrow_the_first_one_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media, "MAX_PIXELS", 10_000)
+    path = tmp_path / "grows.mkv"
+    with av.open(str(path), "w", format="matroska") as container:
+        stream: Any = container.add_stream("mjpeg", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for second in range(12):
+            picture = io.BytesIO()
+            Image.new("RGB", (64, 48) if second == 0 else (400, 300), "red").save(picture, "JPEG")
+            packet = av.Packet(picture.getvalue())
+            packet.pts = packet.dts = second * 1000
+            packet.time_base, packet.duration, packet.stream = Fraction(1, 1000), 1000, stream
+            container.mux(packet)
+    assert {size_of(frame) for frame in extract(path, k=3)} == {(64, 48)}
