@@ -28,7 +28,7 @@ PROTOCOLS = "file,pipe"
 MAX_PIXELS = 89_478_485  # of one frame, whatever the first one was; Pillow's own limit for images
 READ_SECONDS = 30.0  # a file on disk that keeps the library reading for longer at one place was made to
 
-LOG_BYTES = 64 * 1024  # of the log's end, where errors and measurements stand; damaged input fills megabytes before that
+LOG_BYTES = 64 * 1024  # of the end of the log, where errors and measurements stand; damaged input fills megabytes
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from scipy.signal import butter, resample_poly, sosfilt
 
 from models import media
 from models.audio import STEM_SAMPLE_RATE, Audio, write_audio
-from models.errors import DamagedMedia, MediaToolFailed, MissingOutput
+from models.errors import DamagedMedia, MediaToolFailed, MediaToolLimit, MissingOutput
 from models.mixing import MixSettings
 from models.reconstruction import (
     COMMENT,
@@ -89,6 +89,27 @@ def stem(folder: Path, samples: Samples, *, kind: StemKind = "music") -> StemFil
     path = folder / f"{kind}.flac"
     write_audio(Audio(samples, RATE), path)
     return StemFile(kind, path)
+
+
+def film_with(folder: Path, samples: Samples, *, starts: tuple[float, ...] = (0,)) -> Path:
+    """A film of one second whose own sound is `samples`, in floating point, beginning at each of `starts`."""
+    path = folder / "film.mkv"
+    # Times in Matroska are not negative: the picture is moved instead.
+    zero = -min(0, *starts)
+    with av.open(str(make_video(folder / "silent.mp4", start=zero))) as source, av.open(str(path), "w") as film:
+        picture = film.add_stream_from_template(source.streams.video[0])
+        sound = film.add_stream("pcm_f32le", rate=RATE, layout="stereo")
+        film.start_encoding()
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = picture
+                film.mux(packet)
+        for start in starts:
+            spoken: av.Packet[Any] = av.Packet(samples.T.astype("<f4").tobytes())
+            spoken.stream, spoken.time_base = sound, Fraction(1, 1000)
+            spoken.pts = spoken.dts = round((zero + start) * 1000)
+            film.mux(spoken)
+    return path
 
 
 def sound_of(path: Path) -> Samples:
@@ -478,6 +499,38 @@ def test_own_sound_that_nothing_can_decode_is_left_out_and_a_note_says_so(tmp_pa
     assert "own sound" in made.notes[0]
 
 
+@pytest.mark.parametrize("starts", [(0, 36_000), (-36_000, 0)])
+def test_a_hole_of_hours_in_the_own_sound_takes_no_memory(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch, starts: tuple[float, ...]
+) -> None:
+    limited = tmp_path / "ffmpeg"
+    limited.write_text(f"#!/bin/sh\nulimit -v 4000000\nexec '{media.ffmpeg_binary()}' \"$@\"\n")
+    limited.chmod(0o755)
+    film = film_with(tmp_path, tone(440, seconds=0.5), starts=starts)
+    monkeypatch.setattr(media, "ffmpeg_binary", lambda: str(limited))
+    result = make(film, stem(tmp_path, np.zeros((2, RATE), np.float32)), format="wav", original=1, loudness_lufs=None)
+    assert result.record.notes == ()
+    assert result.record.original_used
+    assert amplitude(sound_of(result.path)[:, : RATE // 2], 440) == pytest.approx(0.25, rel=0.05)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 32_767])
+def test_own_sound_with_samples_that_are_no_sound_is_left_out(tmp_path: Path, make: Make, value: float) -> None:
+    samples = tone(440)
+    samples[0, RATE // 2] = value
+    result = make(film_with(tmp_path, samples), loudness_lufs=None)
+    assert not result.record.original_used
+    assert "own sound" in result.record.notes[0]
+    assert amplitude(sound_of(result.path), 1000) == pytest.approx(0.25, rel=0.05)
+    assert np.abs(sound_of(result.path)).max() < 0.3
+
+
+def test_own_sound_somewhat_above_full_scale_is_kept(tmp_path: Path, make: Make) -> None:
+    result = make(film_with(tmp_path, tone(440, amplitude=1.5)))
+    assert result.record.original_used
+    assert result.record.notes == ()
+
+
 # Loudness
 
 
@@ -574,6 +627,23 @@ def test_an_image_becomes_a_video_as_long_as_asked(
     assert np.diff([time for _, time in shown]) == pytest.approx(0.04, abs=0.0011)
 
 
+@pytest.mark.parametrize("still", [(25, 0.1, 2), (1, 10.4, 10), (1, 0.3, 1), (3, 1.6, 5), (25, 2.5, 62)])
+@pytest.mark.parametrize("asked", ["mp4", "mkv", "webm"])
+def test_picture_sound_and_record_of_a_still_are_equally_long(
+    tmp_path: Path, make: Make, asked: str, still: tuple[int, float, int]
+) -> None:
+    rate, seconds, count = still
+    settings, expected = ReconstructionSettings(image_frame_rate=rate), count / rate
+    asked_for = stem(tmp_path, tone(1000, seconds=seconds + 1))
+    result = make(make_image(tmp_path / "photo.png"), asked_for, format=asked, seconds=seconds, settings=settings)
+    assert result.record.duration_seconds == pytest.approx(expected, abs=AUDIO_FRAME)
+    assert len(pictures(result.path)) == count
+    sound = sound_of(result.path)
+    assert sound.shape[1] / RATE == pytest.approx(expected, abs=AUDIO_FRAME)
+    faded = np.abs(sound[:, : round(expected * RATE)])
+    assert faded[:, -96:].max() < 0.15 * faded.max()
+
+
 @pytest.mark.parametrize(
     ("size", "expected"),
     [((65, 49), (64, 48)), ((1, 1), (2, 2)), ((1, 300), (2, 300)), ((301, 101), (200, 68)), ((5000, 3), (200, 2))],
@@ -661,6 +731,25 @@ def test_a_result_beyond_the_limit_is_given_up(tmp_path: Path, make: Make) -> No
     film = make_video(tmp_path / "film.mp4", frames=25)
     with pytest.raises(MediaToolFailed, match="larger than 65536 bytes"):
         make(film, format="wav", settings=ReconstructionSettings(max_output_bytes=65_536))
+    assert not (tmp_path / "result").exists()
+
+
+@pytest.mark.parametrize("limit", [{"max_output_bytes": 65_536}, {"timeout_seconds": 1e-3, "timeout_per_second": 1e-9}])
+def test_a_limit_does_not_start_an_encoding(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch, limit: dict[str, Any]
+) -> None:
+    film = make_video(tmp_path / "film.mp4", frames=200, size=(320, 240), codec_options={"qp": "0"}, sound=True)
+    started: list[list[str]] = []
+    run = media.run
+
+    def remember(graph: Any, **named: Any) -> tuple[bytes, str]:
+        started.append(graph.compile())
+        return run(graph, **named)
+
+    monkeypatch.setattr(media, "run", remember)
+    with pytest.raises(MediaToolLimit, match=r"larger than|stopped after"):
+        make(film, settings=ReconstructionSettings(**limit))
+    assert len(started) == (2 if "max_output_bytes" in limit else 1)
     assert not (tmp_path / "result").exists()
 
 
