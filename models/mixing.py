@@ -221,12 +221,12 @@ def _own_sound(own: OwnSound, seconds: float) -> ffmpeg.nodes.FilterableStream:
     # Not by -itsoffset: for some streams, older versions of ffmpeg set that right in their own way.
     sound = media.source(own.source)[str(own.stream)].filter("asetpts", f"PTS-{own.start_seconds:.6f}/TB")
     # First of all, no more than is heard: the resampler holds the whole silence of a hole in memory, and a file can claim hours.
-    sound = sound.filter("atrim", start=0, end=f"{seconds:.6f}")
+    sound = sound.filter("atrim", end=f"{seconds:.6f}")
     sound = sound.filter("astats", measure_perchannel="none", measure_overall=SANITY)
     if own.channels == 1:
         # ffmpeg's own way to stereo takes 3 dB off each side.
         sound = sound.filter("pan", args="stereo|c0=c0|c1=c0")
-    # Holes in the stream become silence: that keeps it in step.
+    # Holes in the stream become silence, and what sounds before the first frame is dropped: both keep it in step.
     return _stereo(
         sound.filter("aresample", STEM_SAMPLE_RATE, filter_size=64, cutoff=0.98, **{"async": 1}, first_pts=0)
     )
