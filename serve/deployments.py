@@ -25,7 +25,7 @@ from models.errors import Cancelled
 from models.frame_description import Description, Shot
 from models.record import Module, ModuleInfo, Options, Outputs, Progress, Record, StemKind, VideoInput
 from models.sketch import SketchAudioSettings
-from models.sketch.scene import SketchSceneSettings
+from models.sketch.scene import SceneDescriber, SceneDetector, SceneSelector, SketchSceneSettings
 from serve.batching import GreedyBatcher
 from serve.detached import to_the_end
 from serve.log import PROGRESS_SECONDS, progress_key
@@ -115,8 +115,6 @@ class ObjectDetector(ModuleServer):
     def load(self, settings: AppSettings) -> steps.Detector:
         chosen = settings.object_detection
         if isinstance(chosen, SketchSceneSettings):
-            from models.sketch.scene import SceneDetector
-
             return SceneDetector.load(chosen)
         return object_detection.ObjectDetector.load(chosen)
 
@@ -132,8 +130,6 @@ class FrameSelector(ModuleServer):
     def load(self, settings: AppSettings) -> steps.Selector:
         chosen = settings.frame_selection
         if isinstance(chosen, SketchSceneSettings):
-            from models.sketch.scene import SceneSelector
-
             return SceneSelector.load(chosen)
         return frame_selection.FrameSelector.load(chosen)
 
@@ -154,8 +150,6 @@ class FrameDescriber(ModuleServer):
     def load(self, settings: AppSettings) -> steps.Describer:
         chosen = settings.frame_description
         if isinstance(chosen, SketchSceneSettings):
-            from models.sketch.scene import SceneDescriber
-
             return SceneDescriber.load(chosen)
         return frame_description.FrameDescriber.load(chosen)
 

@@ -3,8 +3,6 @@
 from http import HTTPStatus
 from typing import Any
 
-from pydantic import BaseModel
-
 from models.record import (
     MODULES,
     Accepted,
@@ -167,13 +165,9 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     found: dict[int | str, dict[str, Any]] = {}
     for status in map(HTTPStatus, statuses):
         example = Problem(title=status.phrase, status=status, detail=_DETAILS[status]).model_dump()
-        content = {"application/problem+json": {"schema": _schema(Problem), "example": example}}
+        content = {"application/problem+json": {"schema": Problem.model_json_schema(), "example": example}}
         found[int(status)] = {"description": status.phrase, "content": content}
     return found
-
-
-def _schema(kind: type[BaseModel]) -> dict[str, Any]:
-    return kind.model_json_schema()
 
 
 _DETAILS = {
