@@ -16,32 +16,32 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 .venv/created:
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade pip
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade pip
 	@touch $@
 
 # What the sketch profile needs: no torch.
 .venv/serve: .venv/created $(INPUTS)
 	@echo "Installing the service (about a minute)…"
-	$(INSTALL) '.[serve]'
+	@$(INSTALL) '.[serve]'
 	@touch $@
 
 # What the paper profile needs: torch and the published models' libraries, about 6 GB. ultralytics asks for the OpenCV that wants a
 # screen's libraries; the headless one is the same without them.
 .venv/paper: .venv/created $(INPUTS)
 	@echo "Installing the published models' libraries, torch too (about 6 GB)…"
-	$(INSTALL) '.[paper]'
-	$(HEADLESS)
+	@$(INSTALL) '.[paper]'
+	@$(HEADLESS)
 	@touch $@ .venv/serve
 
 .venv/dev: .venv/created $(INPUTS)
 	@echo "Installing everything, torch too (about 6 GB)…"
-	$(INSTALL) '.[dev]'
-	$(HEADLESS)
+	@$(INSTALL) '.[dev]'
+	@$(HEADLESS)
 	@touch $@ .venv/paper .venv/serve
 
 demo: .venv/serve ## make a silent sample video, start the service, give the video its sound: out/demo.mp4
-	$(BIN)/python -m client.demo
+	@$(BIN)/python -m client.demo
 
 paper: .venv/paper ## install what the published models need: torch and friends, about 6 GB
 
