@@ -7,9 +7,19 @@
     │   ├── InputTooLarge         beyond a stated limit
     │   ├── InvalidOptions        an option that does not exist, or a value outside its bounds
     │   └── MissingOutput         the record lacks what the module reads
-    ├── NotFound                  no such run or artifact
+    ├── NotFound                  no such run, upload or artifact
+    ├── Unauthenticated           no API key that is known here
+    ├── Forbidden                 not from there
+    ├── Conflict                  not in the state that this needs
+    ├── TooBusy                   as many runs as are allowed; later, again
     ├── Cancelled                 somebody asked for the work to stop
     ├── ModelUnavailable          weights that cannot be had, or a model that fails its self-check
+    ├── Interrupted               ours, and the next attempt may go better
+    │   ├── WorkerDied            the process that worked on it is gone
+    │   ├── DeadlinePassed        it took longer than it may
+    │   ├── OutOfMemory           the model did not fit beside what it was given
+    │   └── StorageFailed         the store cannot be read or written
+    │       └── StorageFull       there is no space left
     └── ModuleFailed              we broke
         └── MediaToolFailed       ffmpeg did, on input that had been accepted
             └── MediaToolLimit    ffmpeg would have taken longer, or written more, than it may
@@ -51,7 +61,23 @@ class MissingOutput(InvalidInput):
 
 
 class NotFound(ImmersivaudioError):
-    """No such run, or no such artifact of it."""
+    """No such run or upload, or no such artifact of it."""
+
+
+class Unauthenticated(ImmersivaudioError):
+    """The request carries no API key that is known here."""
+
+
+class Forbidden(ImmersivaudioError):
+    """The service does not answer to where the request comes from."""
+
+
+class Conflict(ImmersivaudioError):
+    """What is asked for needs another state: an upload that is complete, a run that has ended."""
+
+
+class TooBusy(ImmersivaudioError):
+    """As many runs as are allowed are waiting. The same request may succeed later."""
 
 
 class Cancelled(ImmersivaudioError):
@@ -60,6 +86,30 @@ class Cancelled(ImmersivaudioError):
 
 class ModelUnavailable(ImmersivaudioError):
     """Weights that cannot be had, or a model that fails its self-check."""
+
+
+class Interrupted(ImmersivaudioError):
+    """A reason of ours that may not be there at the next attempt."""
+
+
+class WorkerDied(Interrupted):
+    """The process that worked on it is gone."""
+
+
+class DeadlinePassed(Interrupted):
+    """The work took longer than it may."""
+
+
+class OutOfMemory(Interrupted):
+    """The model did not fit into memory beside what it was given."""
+
+
+class StorageFailed(Interrupted):
+    """The store, or the disk that is worked on, cannot be read or written."""
+
+
+class StorageFull(StorageFailed):
+    """There is no space left."""
 
 
 class ModuleFailed(ImmersivaudioError):

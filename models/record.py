@@ -5,13 +5,14 @@ stored format and the types that code uses. Times are seconds; paths are keys in
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from models.schema import Frozen
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 added the origin of outputs, cancelled runs, retries, reruns and owners; all of it has defaults, so what 1 wrote opens as it is."""
 
 Module = Literal[
     "video_input",
@@ -32,6 +33,7 @@ VIDEO_FORMATS: tuple[VideoFormat, ...] = get_args(VideoFormat)
 AUDIO_FORMATS: tuple[AudioFormat, ...] = get_args(AudioFormat)
 
 Words = Annotated[str, Field(max_length=1000)]
+Prompt = Annotated[str, Field(max_length=4000)]
 
 
 class Options(Frozen):
@@ -133,7 +135,18 @@ class Frame(Frozen):
     """Presentation time of the frame that was taken, counted from the video's first frame."""
 
 
-class FrameExtraction(Frozen):
+Origin = Literal["computed", "cached", "kept", "edited"]
+
+
+class Output(Frozen):
+    """What a module appends."""
+
+    origin: Origin = "computed"
+    """`computed` in this run; `cached`: by an earlier run, from the same inputs and with the same model and settings; `kept` from
+    the run that this one is a rerun of; `edited` by the user."""
+
+
+class FrameExtraction(Output):
     """`frame_extraction`: pictures spread evenly over the video."""
 
     model: str
@@ -167,7 +180,7 @@ class FrameObjects(Frozen):
     objects: tuple[DetectedObject, ...]
 
 
-class ObjectDetection(Frozen):
+class ObjectDetection(Output):
     """`object_detection`: objects per frame, and the set of all."""
 
     model: str
@@ -177,7 +190,7 @@ class ObjectDetection(Frozen):
     """The set of all labels of the video, in alphabetical order."""
 
 
-class FrameSelection(Frozen):
+class FrameSelection(Output):
     """`frame_selection`: the medoid of the frames' latents."""
 
     model: str
@@ -194,7 +207,7 @@ class Mood(Frozen):
     arousal: float = Field(ge=-1, le=1)
 
 
-class FrameDescription(Frozen):
+class FrameDescription(Output):
     """`frame_description`: the selected frame in words."""
 
     model: str
@@ -205,7 +218,7 @@ class FrameDescription(Frozen):
     """Only from models that measure one."""
 
 
-class PromptEnhancement(Frozen):
+class PromptEnhancement(Output):
     """`prompt_enhancement`: the prompts, composed of the description, the objects and the user's own words."""
 
     model: str
@@ -214,7 +227,7 @@ class PromptEnhancement(Frozen):
     negative_prompt: str
 
 
-class Stem(Frozen):
+class Stem(Output):
     """One generated track, 48 kHz stereo, as long as the result."""
 
     kind: StemKind
@@ -244,7 +257,7 @@ class AudioGeneration(Frozen):
     stems: tuple[Stem, ...]
 
 
-class Reconstruction(Frozen):
+class Reconstruction(Output):
     """`reconstruction`: the sound under the picture."""
 
     model: str
@@ -283,6 +296,16 @@ class Record(Outputs):
 
     schema_version: int = SCHEMA_VERSION
     video_input: VideoInput
+
+    @model_validator(mode="before")
+    @classmethod
+    def _opens_what_older_versions_wrote(cls, given: Any) -> Any:
+        version = given.get("schema_version", SCHEMA_VERSION) if isinstance(given, dict) else SCHEMA_VERSION
+        if not isinstance(version, int) or version == SCHEMA_VERSION:
+            return given
+        if not 1 <= version <= SCHEMA_VERSION:
+            raise ValueError(f"the record is of schema version {version}; versions 1 to {SCHEMA_VERSION} are read here")
+        return {**given, "schema_version": SCHEMA_VERSION}
 
     @property
     def pictures(self) -> tuple[Frame, ...]:
@@ -324,6 +347,8 @@ class Record(Outputs):
 
 
 class _Event(Frozen):
+    schema_version: int = 1
+    """Of the schema that the event was written with. (Version 1 did not say.)"""
     seq: int = Field(ge=1)
     """Place in the run's log, from 1, without gaps."""
     at: float
@@ -335,10 +360,16 @@ class Accepted(_Event):
 
     type: Literal["accepted"] = "accepted"
     video_input: VideoInput
+    key: str | None = None
+    """Name of the API key that the run belongs to; None where the service asks for none."""
+    rerun_of: str | None = None
+    """The run that this one changes."""
+    outputs: Outputs = Outputs()
+    """Of a rerun: what is kept of that run, and what the user edited."""
 
 
 class Started(_Event):
-    """Somebody works on it."""
+    """Somebody works on it. Once more when another takes over."""
 
     type: Literal["started"] = "started"
     owner: str
@@ -353,6 +384,22 @@ class ModuleDone(_Event):
     """Exactly one of its fields is set."""
     seconds: float = Field(ge=0)
     """How long the module took, waiting for its turn included."""
+
+
+Cause = Literal["worker_died", "deadline", "out_of_memory", "storage"]
+
+
+class ModuleRetried(_Event):
+    """A module failed for a reason of ours, and is tried again."""
+
+    type: Literal["module_retried"] = "module_retried"
+    module: Module
+    part: StemKind | None = None
+    attempt: int = Field(ge=1)
+    """Number of the attempt that failed, counted since this owner started."""
+    cause: Cause
+    pause_seconds: float = Field(ge=0)
+    """Until the next attempt."""
 
 
 class Finished(_Event):
@@ -371,10 +418,18 @@ class Failed(_Event):
     message: str
 
 
-Event = Annotated[Accepted | Started | ModuleDone | Finished | Failed, Field(discriminator="type")]
-TERMINAL: tuple[str, ...] = ("finished", "failed")
+class Cancelled(_Event):
+    """Somebody asked for the run to stop. What was computed stays."""
 
-Status = Literal["accepted", "running", "finished", "failed"]
+    type: Literal["cancelled"] = "cancelled"
+
+
+Event = Annotated[
+    Accepted | Started | ModuleDone | ModuleRetried | Finished | Failed | Cancelled, Field(discriminator="type")
+]
+TERMINAL: tuple[str, ...] = ("finished", "failed", "cancelled")
+
+Status = Literal["accepted", "running", "finished", "failed", "cancelled"]
 
 
 class Progress(Frozen):
@@ -412,23 +467,36 @@ class Run(Frozen):
     record: Record
     timings: tuple[Timing, ...] = ()
     error: RunError | None = None
+    key: str | None = None
+    """Name of the API key that the run belongs to."""
+    rerun_of: str | None = None
+    """The run that this one changes."""
+    retries: int = 0
+    """How often a module was tried again."""
+    resumptions: int = 0
+    """How often another process took the run over."""
 
     def apply(self, event: Event) -> Self:
         """The run after one more event."""
         match event:
             case Started():
-                return self.model_copy(update={"status": "running"})
+                again = self.status == "running"
+                return self.model_copy(update={"status": "running", "resumptions": self.resumptions + again})
             case ModuleDone():
                 stems = event.output.audio_generation.stems if event.output.audio_generation else ()
                 timing = Timing(module=event.module, part=stems[0].kind if stems else None, seconds=event.seconds)
                 return self.model_copy(
                     update={"record": self.record.append(event.output), "timings": (*self.timings, timing)}
                 )
+            case ModuleRetried():
+                return self.model_copy(update={"retries": self.retries + 1})
             case Finished():
                 return self.model_copy(update={"status": "finished", "ended_at": event.at})
             case Failed():
                 error = RunError(module=event.module, kind=event.kind, message=event.message)
                 return self.model_copy(update={"status": "failed", "ended_at": event.at, "error": error})
+            case Cancelled():
+                return self.model_copy(update={"status": "cancelled", "ended_at": event.at})
         raise ValueError(f"a log has one {event.type} event, its first")
 
 
@@ -439,13 +507,59 @@ def fold(run_id: str, events: Iterable[Event]) -> Run:
         if run is not None:
             run = run.apply(event)
         elif isinstance(event, Accepted):
-            record = Record(video_input=event.video_input)
-            run = Run(id=run_id, status="accepted", created_at=event.at, record=record)
+            record = Record(video_input=event.video_input).append(event.outputs)
+            told = {"key": event.key, "rerun_of": event.rerun_of}
+            run = Run(id=run_id, status="accepted", created_at=event.at, record=record, **told)
         else:
             raise ValueError(f"the log of run {run_id} begins with {event.type}, not with accepted")
     if run is None:
         raise ValueError(f"the log of run {run_id} is empty")
     return run
+
+
+class UploadedRun(Frozen):
+    """What `POST /v1/runs` takes as JSON: a file that was sent to `/v1/uploads` before, and what is asked for."""
+
+    upload: str = Field(pattern=r"^[0-9a-f]{32}$")
+    """Id of the upload, which is complete."""
+    options: Options = Options()
+
+
+class FrameSelectionEdit(Frozen):
+    """Another frame of the video, in place of the one that was selected."""
+
+    index: int = Field(ge=0, lt=10_000)
+    """Into the frames of `frame_extraction`."""
+
+
+class FrameDescriptionEdit(Frozen):
+    """Other words for the selected frame."""
+
+    text: Words
+
+
+class PromptEnhancementEdit(Frozen):
+    """Other prompts. None: as it was."""
+
+    music_prompt: Prompt | None = None
+    sound_prompt: Prompt | None = None
+    negative_prompt: Prompt | None = None
+
+
+class Edits(Frozen):
+    """Outputs that the user replaces by their own. What follows from them is computed anew."""
+
+    frame_selection: FrameSelectionEdit | None = None
+    frame_description: FrameDescriptionEdit | None = None
+    prompt_enhancement: PromptEnhancementEdit | None = None
+
+
+class Rerun(Frozen):
+    """What `POST /v1/runs/{id}/rerun` takes: a new run from that one. What still holds is kept."""
+
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    """The options that change; the others stay, the seed among them. (A seed of null draws a new one.)"""
+    edits: Edits = Edits()
 
 
 class Problem(Frozen):

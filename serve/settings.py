@@ -3,7 +3,8 @@
 Fixed for a replica's life; what changes per run is an option.
 """
 
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -40,6 +41,73 @@ PROFILES: dict[Profile, dict[str, dict[str, str]]] = {
 }
 
 
+class UploadSettings(Frozen):
+    """Resumable uploads (tus), for files of any size up to the limit."""
+
+    max_bytes: int = Field(4 * 2**30, ge=1024)
+    """Largest file."""
+    part_bytes: int = Field(32 * 2**20, ge=1024, le=64 * 2**20)
+    """Largest part taken in one request. Serve's proxy holds the whole body of a request in memory."""
+    max_parts: int = Field(10_000, ge=1, le=100_000)
+    """Most parts of one upload."""
+    keep_seconds: float = Field(24 * 3600, gt=0)
+    """How long an upload is kept after its last part came in."""
+    reserve_bytes: int = Field(256 * 2**20, ge=0)
+    """Space on the store's disk that no upload may take. Without effect on a bucket."""
+
+
+class RunSettings(Frozen):
+    """How many runs, and what becomes of one when something breaks."""
+
+    at_once: int = Field(64, ge=1, le=1000)
+    """Runs that one `Pipeline` replica works on. Others wait, and begin in the order in which they came."""
+    waiting: int = Field(100, ge=0)
+    """Runs that may wait for a replica to take them. One more is refused (429)."""
+    per_key: int = Field(50, ge=1)
+    """Unfinished runs of one API key. One more is refused (429)."""
+    lease_seconds: float = Field(10, gt=0, le=600)
+    """A replica that gives no sign of life for so long has lost its runs to the others."""
+    retry_pauses: tuple[Annotated[float, Field(ge=0, le=600)], ...] = (1.0, 4.0, 16.0)
+    """Seconds before each further attempt at a module that failed for a reason of ours; as many attempts as pauses."""
+
+
+class Deadline(Frozen):
+    """How long a module may work on one run; waiting for its turn does not count."""
+
+    seconds: float = Field(gt=0)
+    per_second: float = Field(0, ge=0)
+    """Added per second of the result, and of every candidate of a stem."""
+
+
+class Deadlines(Frozen):
+    """After these, the work is stopped, and tried again as after any failure of ours. Generous: on a CPU, trained models are slow."""
+
+    frame_extraction: Deadline = Deadline(seconds=600)
+    object_detection: Deadline = Deadline(seconds=3600)
+    frame_selection: Deadline = Deadline(seconds=3600)
+    frame_description: Deadline = Deadline(seconds=3600)
+    audio_generation: Deadline = Deadline(seconds=1200, per_second=120)
+    reconstruction: Deadline = Deadline(seconds=600, per_second=30)
+
+
+class AccessSettings(Frozen):
+    """Who may use the service. Keys stand in $IMMERSIVAUDIO_API_KEYS or in a file, never here; without any, this machine alone may."""
+
+    keys_file: Path | None = None
+    """One `name:secret` a line. None: $IMMERSIVAUDIO_API_KEYS, separated by commas or white space, else no keys."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages may call the service from a browser, e.g. https://studio.example. None unless set."""
+
+
+class RetentionSettings(Frozen):
+    """When what nobody needs any more is deleted. Nothing that is in use is."""
+
+    runs_seconds: float | None = Field(30 * 24 * 3600, gt=0)
+    """How long a run is kept after its end. None: for ever."""
+    sweep_seconds: float = Field(600, gt=0)
+    """How often is looked."""
+
+
 class AppSettings(Frozen):
     """Everything that `serve_config.yaml` may set under `args`. A key that is not here stops the deployment."""
 
@@ -53,6 +121,15 @@ class AppSettings(Frozen):
     """How long a follower may hear nothing. Clients take a line that is silent for 35 s for dead."""
     limits: MediaLimits = MediaLimits()
     """What may be sent."""
+    max_audio_seconds: float = Field(6 * 3600, gt=0)
+    """Most seconds of sound that one run may ask for, over all its stems and candidates."""
+    uploads: UploadSettings = UploadSettings()
+    runs: RunSettings = RunSettings()
+    deadlines: Deadlines = Deadlines()
+    access: AccessSettings = AccessSettings()
+    retention: RetentionSettings = RetentionSettings()
+    presigned_seconds: int | None = Field(None, ge=1, le=7 * 24 * 3600)
+    """Results are fetched from the bucket itself, by a URL that is valid for so long. None: through the service."""
 
     frame_extraction: FrameExtractionSettings = FrameExtractionSettings()
     object_detection: Annotated[SketchSceneSettings | ObjectDetectionSettings, Field(discriminator="kind")] = (
@@ -75,6 +152,12 @@ class AppSettings(Frozen):
         generators = (self.music, self.sounds)
         made = [audio.max_seconds for audio in generators if isinstance(audio, AudioLDM2Settings)]
         return self.limits.model_copy(update={"max_seconds": min(self.limits.max_seconds, *made)} if made else {})
+
+    @model_validator(mode="after")
+    def _only_a_bucket_signs_urls(self) -> Self:
+        if self.presigned_seconds is not None and (self.store.startswith("file://") or "://" not in self.store):
+            raise ValueError("presigned_seconds needs a store that is a bucket (s3://…, gs://…, az://…)")
+        return self
 
     @model_validator(mode="before")
     @classmethod
