@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue, model_validator
 from models.schema import Frozen
 
 SCHEMA_VERSION = 2
-"""2 added the origin of outputs, cancelled runs, retries, reruns and owners; all of it has defaults, so what 1 wrote opens as it is."""
+"""2 added the origin of outputs, cancelled runs, retries, reruns and keys, all with defaults: what 1 wrote opens as it is."""
 
 Module = Literal[
     "video_input",

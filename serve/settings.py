@@ -80,7 +80,7 @@ class Deadline(Frozen):
 
 
 class Deadlines(Frozen):
-    """After these, the work is stopped, and tried again as after any failure of ours. Generous: on a CPU, trained models are slow."""
+    """After these, the work is stopped, and tried again as after any failure of ours. Trained models are slow on a CPU."""
 
     frame_extraction: Deadline = Deadline(seconds=600)
     object_detection: Deadline = Deadline(seconds=3600)
@@ -91,7 +91,7 @@ class Deadlines(Frozen):
 
 
 class AccessSettings(Frozen):
-    """Who may use the service. Keys stand in $IMMERSIVAUDIO_API_KEYS or in a file, never here; without any, this machine alone may."""
+    """Who may use the service. Keys stand in the environment or in a file, never here; without any, this machine alone may."""
 
     keys_file: Path | None = None
     """One `name:secret` a line. None: $IMMERSIVAUDIO_API_KEYS, separated by commas or white space, else no keys."""
