@@ -1,21 +1,44 @@
 """The store: every event, artifact and upload, on a local folder or in a bucket.
 
 One URL says which (`file:///…` or a plain path, `s3://…`, `gs://…`, `az://…`); this is the one file that knows there is a
-difference. Objects are written whole or not at all, and are never changed in place once something names them.
+difference. A bucket's credentials, endpoint and region come from the usual environment (`AWS_ACCESS_KEY_ID` and so on). Objects are
+written whole or not at all, and are never changed in place once something names them.
+
+What fails comes out as StorageFailed, or StorageFull where there is no space left; what is not there, as each call says.
+What killed writers left is invisible, and goes with `delete_all`; in a bucket, a lifecycle rule for incomplete uploads does that.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import suppress
+import asyncio
+import errno
+import random
+import shutil
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import obstore
-from obstore.exceptions import AlreadyExistsError
-from obstore.store import LocalStore, ObjectStore, from_url
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import AzureStore, GCSStore, LocalStore, ObjectStore, S3Store, from_url
+
+from models.errors import StorageFailed, StorageFull
+
+if TYPE_CHECKING:
+    from obstore import AsyncWritableFile
 
 CHUNK_BYTES = 1 << 20
+# The least that S3 takes as a part of an object. A writer may hold several.
+WRITER_BYTES = 5 << 20
+WRITER_PARTS = 2
+# Another process may delete an empty folder at the moment in which something is put into it.
+ATTEMPTS = 60
+_FOLDER_WENT = "Unable to create dir"
+# ENOSPC and EDQUOT. The library hands on the words, not the number.
+_FULL = ("os error 28)", "os error 122)", "No space left on device", "Disk quota exceeded")
 
 
 class Taken(Exception):
@@ -29,6 +52,37 @@ class Blob:
     key: str
     size: int
     etag: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An object in a listing: bytes, and when it was written (Unix time, seconds)."""
+
+    key: str
+    size: int
+    modified: float
+
+
+class StoreWriter:
+    """Writes one object piece by piece. Nobody sees it before it is closed; aborted, or dropped, it never was."""
+
+    def __init__(self, file: "AsyncWritableFile") -> None:
+        self._file = file
+
+    async def write(self, data: bytes) -> None:
+        with _failures():
+            await self._file.write(data)
+
+    async def close(self) -> None:
+        """Make the object appear, whole. What stood there is replaced."""
+        with _failures():
+            await self._file.close()
+
+    async def abort(self) -> None:
+        """Leave nothing."""
+        # The one way to an abort that the library has is a `with` block that fails.
+        with suppress(BaseError, OSError):
+            await self._file.__aexit__(StorageFailed, StorageFailed("aborted"), None)
 
 
 class Store:
@@ -46,58 +100,122 @@ class Store:
 
     async def create(self, key: str, data: bytes) -> None:
         """Write a new object. Raises Taken where there is one: that makes a log of objects safe for several writers."""
-        try:
-            await obstore.put_async(self._objects, key, data, mode="create")
-        except AlreadyExistsError as error:
-            raise Taken(key) from error
+        await _written(lambda: obstore.put_async(self._objects, key, data, mode="create"), new=True)
 
     def put(self, key: str, source: bytes | Path | BinaryIO) -> None:
         """Write or replace an object. A file is read in parts; nobody sees it before it is whole. Blocks: for threads."""
-        obstore.put(self._objects, key, source)
+        start = 0 if isinstance(source, bytes | Path) else source.tell()
+        for attempt in range(ATTEMPTS):
+            try:
+                with _failures(new=True):
+                    obstore.put(self._objects, key, source)
+                return
+            except StorageFailed as error:
+                if not _may_pass(error, attempt):
+                    raise
+                time.sleep(_pause(attempt))
+                if not isinstance(source, bytes | Path):
+                    source.seek(start)
+
+    def put_new(self, key: str, source: bytes | Path | BinaryIO) -> None:
+        """`put`, unless there is such an object: its bytes stay what they are. Blocks: for threads."""
+        try:
+            with _failures():
+                obstore.head(self._objects, key)
+        except FileNotFoundError:
+            self.put(key, source)
+
+    def writer(self, key: str) -> StoreWriter:
+        """Writes an object of any size piece by piece, with little in memory. To be closed or aborted."""
+        with _failures():
+            return StoreWriter(
+                obstore.open_writer_async(self._objects, key, buffer_size=WRITER_BYTES, max_concurrency=WRITER_PARTS)
+            )
 
     async def read(self, key: str) -> bytes | None:
         """A small object's bytes; None where there is none."""
         try:
-            got = await obstore.get_async(self._objects, key)
+            with _failures():
+                got = await obstore.get_async(self._objects, key)
+                return bytes(await got.bytes_async())
         except FileNotFoundError:
             return None
-        return bytes(await got.bytes_async())
 
     async def blob(self, key: str) -> Blob | None:
         """Size and entity tag; None where there is no such object."""
         try:
-            meta = await obstore.head_async(self._objects, key)
+            with _failures():
+                meta = await obstore.head_async(self._objects, key)
         except FileNotFoundError:
             return None
         return Blob(key=key, size=meta["size"], etag=(meta["e_tag"] or f'"{key}-{meta["size"]}"'))
 
     async def stream(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
-        """Bytes start … end (exclusive), about a megabyte at a time. An empty range streams nothing."""
+        """Bytes start … end (exclusive), about a megabyte at a time. An empty range streams nothing. Raises FileNotFoundError."""
         if end <= start:
             return
-        got = await obstore.get_async(self._objects, key, options={"range": (start, end)})
-        async for chunk in got.stream(min_chunk_size=CHUNK_BYTES):
-            yield bytes(chunk)
+        with _failures():
+            got = await obstore.get_async(self._objects, key, options={"range": (start, end)})
+            async for chunk in got.stream(min_chunk_size=CHUNK_BYTES):
+                yield bytes(chunk)
 
     async def delete(self, key: str) -> None:
         """Delete an object, if there is one, and on a folder the directories that this leaves empty."""
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), _failures():
             await obstore.delete_async(self._objects, key)
-        if self._remote is None:
-            with suppress(OSError):
-                for parent in (self._folder / key).parents:
-                    if parent == self._folder:
-                        break
-                    parent.rmdir()
+        self._leave_no_empty_folder(key)
+
+    async def delete_all(self, prefix: str) -> None:
+        """Delete everything below a folder, and what writers that were killed left there."""
+        keys = await self.keys(prefix)
+        if self._remote is not None:
+            with suppress(FileNotFoundError), _failures():
+                await obstore.delete_async(self._objects, keys)
+            return
+        with _failures():
+            await asyncio.to_thread(shutil.rmtree, self._folder / prefix, onerror=_leave_what_came)
+        self._leave_no_empty_folder(prefix)
+
+    def _leave_no_empty_folder(self, key: str) -> None:
+        if self._remote is not None:
+            return
+        with suppress(OSError):  # not empty, or gone already
+            for parent in (self._folder / key).parents:
+                if parent == self._folder:
+                    break
+                parent.rmdir()
 
     async def move(self, source: str, target: str) -> None:
-        """Move an object. What stands at `target` is replaced."""
-        await obstore.rename_async(self._objects, source, target)
+        """Move an object. What stands at `target` is replaced. Raises FileNotFoundError."""
+        await _written(lambda: obstore.rename_async(self._objects, source, target))
+
+    async def entries(self, prefix: str) -> list[Entry]:
+        """Everything below a folder, in the order of the keys. Nothing where there is no such folder."""
+        with _failures():
+            found = [
+                Entry(blob["path"], blob["size"], blob["last_modified"].timestamp())
+                async for page in obstore.list(self._objects, prefix)
+                for blob in page
+            ]
+        return sorted(found, key=lambda entry: entry.key)
 
     async def keys(self, prefix: str) -> list[str]:
         """All keys under a folder, in order."""
-        found = [blob["path"] async for page in obstore.list(self._objects, prefix) for blob in page]
-        return sorted(found)
+        return [entry.key for entry in await self.entries(prefix)]
+
+    def free_bytes(self) -> int | None:
+        """What is left on a local folder's disk. None for a bucket."""
+        if self._remote is not None:
+            return None
+        with _failures():
+            return shutil.disk_usage(self._folder).free
+
+    async def sign(self, key: str, *, seconds: int) -> str | None:
+        """A URL from which anybody can get the object, for so long. None for a local folder."""
+        if not isinstance(self._remote, S3Store | GCSStore | AzureStore):
+            return None
+        with _failures():
+            return await obstore.sign_async(self._remote, "GET", key, timedelta(seconds=seconds))
 
     def local(self, key: str, cache: Path) -> Path:
         """A readable file with the object's bytes: the object itself where it is one, else a copy under `cache`.
@@ -111,10 +229,63 @@ class Store:
             return path
         path = cache / key
         if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            got = obstore.get(self._objects, key)
-            with NamedTemporaryFile(dir=path.parent, delete=False) as part:
+            with _failures():
+                self._copy(key, path)
+        return path
+
+    def _copy(self, key: str, path: Path) -> None:
+        got = obstore.get(self._objects, key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=path.parent, delete=False) as part:
+            try:
                 for chunk in got.stream(min_chunk_size=CHUNK_BYTES):
                     part.write(bytes(chunk))
-            Path(part.name).rename(path)
-        return path
+                part.flush()
+                Path(part.name).rename(path)
+            except BaseException:
+                Path(part.name).unlink(missing_ok=True)
+                raise
+
+
+async def _written(write: Callable[[], Awaitable[object]], *, new: bool = False) -> None:
+    for attempt in range(ATTEMPTS):
+        try:
+            with _failures(new=new):
+                await write()
+            return
+        except StorageFailed as error:
+            if not _may_pass(error, attempt):
+                raise
+            await asyncio.sleep(_pause(attempt))
+
+
+def _may_pass(error: StorageFailed, attempt: int) -> bool:
+    return _FOLDER_WENT in str(error.__cause__) and attempt + 1 < ATTEMPTS
+
+
+def _pause(attempt: int) -> float:
+    return random.uniform(0, 0.001 * attempt)  # noqa: S311 (keeps writers apart, hides nothing)
+
+
+def _leave_what_came(call: object, path: str, failure: tuple[type[BaseException], BaseException, object]) -> None:
+    # Others delete here, too, and may write: what they took is gone, and what they brought is theirs.
+    error = failure[1]
+    if not isinstance(error, OSError) or error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+        raise error
+
+
+@contextmanager
+def _failures(*, new: bool = False) -> Iterator[None]:
+    """What the library raises, as this project says it: its messages may name files. `new`: nothing has to be there before."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        if not new:
+            raise
+        raise StorageFailed("the store is not there") from error
+    except AlreadyExistsError as error:
+        raise Taken("there is such an object already") from error
+    except (BaseError, OSError) as error:
+        if any(word in str(error) for word in _FULL):
+            raise StorageFull("the store has no space left") from error
+        raise StorageFailed("the store cannot be read or written") from error
