@@ -102,6 +102,10 @@ class Store:
         """Write a new object. Raises Taken where there is one: that makes a log of objects safe for several writers."""
         await _written(lambda: obstore.put_async(self._objects, key, data, mode="create"), new=True)
 
+    async def write(self, key: str, data: bytes) -> None:
+        """Write or replace a small object."""
+        await _written(lambda: obstore.put_async(self._objects, key, data), new=True)
+
     def put(self, key: str, source: bytes | Path | BinaryIO) -> None:
         """Write or replace an object. A file is read in parts; nobody sees it before it is whole. Blocks: for threads."""
         start = 0 if isinstance(source, bytes | Path) else source.tell()
@@ -191,13 +195,19 @@ class Store:
 
     async def entries(self, prefix: str) -> list[Entry]:
         """Everything below a folder, in the order of the keys. Nothing where there is no such folder."""
-        with _failures():
+        with _failures(new=True):
             found = [
                 Entry(blob["path"], blob["size"], blob["last_modified"].timestamp())
                 async for page in obstore.list(self._objects, prefix)
                 for blob in page
             ]
         return sorted(found, key=lambda entry: entry.key)
+
+    async def folders(self, prefix: str) -> list[str]:
+        """The folders right below a folder, in order."""
+        with _failures():
+            found = await obstore.list_with_delimiter_async(self._objects, prefix)
+        return sorted(found["common_prefixes"])
 
     async def keys(self, prefix: str) -> list[str]:
         """All keys under a folder, in order."""
