@@ -70,12 +70,12 @@ class StoreWriter:
         self._file = file
 
     async def write(self, data: bytes) -> None:
-        with _failures():
+        with failures():
             await self._file.write(data)
 
     async def close(self) -> None:
         """Make the object appear, whole. What stood there is replaced."""
-        with _failures():
+        with failures():
             await self._file.close()
 
     async def abort(self) -> None:
@@ -111,7 +111,7 @@ class Store:
         start = 0 if isinstance(source, bytes | Path) else source.tell()
         for attempt in range(ATTEMPTS):
             try:
-                with _failures(new=True):
+                with failures(new=True):
                     obstore.put(self._objects, key, source)
                 return
             except StorageFailed as error:
@@ -124,22 +124,21 @@ class Store:
     def put_new(self, key: str, source: bytes | Path | BinaryIO) -> None:
         """`put`, unless there is such an object: its bytes stay what they are. Blocks: for threads."""
         try:
-            with _failures():
+            with failures():
                 obstore.head(self._objects, key)
         except FileNotFoundError:
             self.put(key, source)
 
     def writer(self, key: str) -> StoreWriter:
         """Writes an object of any size piece by piece, with little in memory. To be closed or aborted."""
-        with _failures():
-            return StoreWriter(
-                obstore.open_writer_async(self._objects, key, buffer_size=WRITER_BYTES, max_concurrency=WRITER_PARTS)
-            )
+        with failures():
+            file = obstore.open_writer_async(self._objects, key, buffer_size=WRITER_BYTES, max_concurrency=WRITER_PARTS)
+        return StoreWriter(file)
 
     async def read(self, key: str) -> bytes | None:
         """A small object's bytes; None where there is none."""
         try:
-            with _failures():
+            with failures():
                 got = await obstore.get_async(self._objects, key)
                 return bytes(await got.bytes_async())
         except FileNotFoundError:
@@ -148,7 +147,7 @@ class Store:
     async def blob(self, key: str) -> Blob | None:
         """Size and entity tag; None where there is no such object."""
         try:
-            with _failures():
+            with failures():
                 meta = await obstore.head_async(self._objects, key)
         except FileNotFoundError:
             return None
@@ -158,14 +157,14 @@ class Store:
         """Bytes start … end (exclusive), about a megabyte at a time. An empty range streams nothing. Raises FileNotFoundError."""
         if end <= start:
             return
-        with _failures():
+        with failures():
             got = await obstore.get_async(self._objects, key, options={"range": (start, end)})
             async for chunk in got.stream(min_chunk_size=CHUNK_BYTES):
                 yield bytes(chunk)
 
     async def delete(self, key: str) -> None:
         """Delete an object, if there is one, and on a folder the directories that this leaves empty."""
-        with suppress(FileNotFoundError), _failures():
+        with suppress(FileNotFoundError), failures():
             await obstore.delete_async(self._objects, key)
         self._leave_no_empty_folder(key)
 
@@ -173,10 +172,10 @@ class Store:
         """Delete everything below a folder, and what writers that were killed left there."""
         keys = await self.keys(prefix)
         if self._remote is not None:
-            with suppress(FileNotFoundError), _failures():
+            with suppress(FileNotFoundError), failures():
                 await obstore.delete_async(self._objects, keys)
             return
-        with _failures():
+        with failures():
             await asyncio.to_thread(shutil.rmtree, self._folder / prefix, onerror=_leave_what_came)
         self._leave_no_empty_folder(prefix)
 
@@ -195,7 +194,7 @@ class Store:
 
     async def entries(self, prefix: str) -> list[Entry]:
         """Everything below a folder, in the order of the keys. Nothing where there is no such folder."""
-        with _failures(new=True):
+        with failures(new=True):
             found = [
                 Entry(blob["path"], blob["size"], blob["last_modified"].timestamp())
                 async for page in obstore.list(self._objects, prefix)
@@ -205,7 +204,7 @@ class Store:
 
     async def folders(self, prefix: str) -> list[str]:
         """The folders right below a folder, in order."""
-        with _failures():
+        with failures():
             found = await obstore.list_with_delimiter_async(self._objects, prefix)
         return sorted(found["common_prefixes"])
 
@@ -217,14 +216,14 @@ class Store:
         """What is left on a local folder's disk. None for a bucket."""
         if self._remote is not None:
             return None
-        with _failures():
+        with failures():
             return shutil.disk_usage(self._folder).free
 
     async def sign(self, key: str, *, seconds: int) -> str | None:
         """A URL from which anybody can get the object, for so long. None for a local folder."""
         if not isinstance(self._remote, S3Store | GCSStore | AzureStore):
             return None
-        with _failures():
+        with failures():
             return await obstore.sign_async(self._remote, "GET", key, timedelta(seconds=seconds))
 
     def local(self, key: str, cache: Path) -> Path:
@@ -239,7 +238,7 @@ class Store:
             return path
         path = cache / key
         if not path.is_file():
-            with _failures():
+            with failures():
                 self._copy(key, path)
         return path
 
@@ -260,7 +259,7 @@ class Store:
 async def _written(write: Callable[[], Awaitable[object]], *, new: bool = False) -> None:
     for attempt in range(ATTEMPTS):
         try:
-            with _failures(new=new):
+            with failures(new=new):
                 await write()
             return
         except StorageFailed as error:
@@ -285,7 +284,7 @@ def _leave_what_came(call: object, path: str, failure: tuple[type[BaseException]
 
 
 @contextmanager
-def _failures(*, new: bool = False) -> Iterator[None]:
+def failures(*, new: bool = False) -> Iterator[None]:
     """What the library raises, as this project says it: its messages may name files. `new`: nothing has to be there before."""
     try:
         yield

@@ -112,6 +112,19 @@ async def test_a_listing_says_how_large_and_how_old(store: Store) -> None:
     assert await store.entries("uploads/z") == []
 
 
+async def test_the_folders_of_a_folder_are_listed_without_what_is_in_them(store: Store) -> None:
+    for key in ("videos/b/source.mp4", "videos/a/frames/1", "videos/a/frames/2", "videos/file", "videosmore/c/1"):
+        store.put(key, b"x")
+    assert await store.folders("videos") == ["videos/a", "videos/b"]
+    assert await store.folders("runs") == []
+
+
+async def test_an_object_that_is_written_again_is_replaced(store: Store) -> None:
+    await store.write("runs/a/beat", b"1")
+    await store.write("runs/a/beat", b"2")
+    assert await store.read("runs/a/beat") == b"2"
+
+
 async def test_deleting_leaves_nothing_not_even_a_folder(folder: Store, tmp_path: Path) -> None:
     folder.put("uploads/x/part", b"x")
     await folder.delete("uploads/x/part")
@@ -226,6 +239,7 @@ async def _all(store: Store) -> None:
 
 USES: dict[str, Callable[[Store], object]] = {
     "create": lambda store: store.create("runs/a", b"x"),
+    "write": lambda store: store.write("runs/a", b"x"),
     "put": lambda store: asyncio.to_thread(store.put, "runs/a", b"x"),
     "put_new": lambda store: asyncio.to_thread(store.put_new, "runs/a", b"x"),
     "writer": lambda store: store.writer("runs/a").close(),
