@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, Self
 from PIL import Image
 from pydantic import Field
 
+from models import work
 from models.device import Device, model_dtype, torch_device
 from models.errors import ModelUnavailable
 from models.moondream import WEIGHTS, load_moondream
@@ -167,9 +168,10 @@ class ImageText:
     def answer(self, pictures: Sequence[Image.Image], question: str, *, max_tokens: int) -> list[str]:
         """The most likely answer for each RGB picture, in order."""
         answers: list[str] = []
-        for start in range(0, len(pictures), self._batch_size):
+        batch = work.batch_size(self._batch_size)
+        for start in range(0, len(pictures), batch):
             with self._lock:
-                answers += self._answer(pictures[start : start + self._batch_size], question, max_tokens)
+                answers += self._answer(pictures[start : start + batch], question, max_tokens)
         return answers
 
     def _answer(self, pictures: Sequence[Image.Image], question: str, max_tokens: int) -> list[str]:

@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 from PIL import Image
 from pydantic import Field
 
+from models import work
 from models.picture_track import PictureTrack, open_picture, stamp, upright_turn
 from models.schema import Frozen
 
@@ -124,6 +125,7 @@ class _Taker:
         return taken
 
     def _from_part(self, begin: int, middle: int, end: int) -> _Taken | None:
+        work.check()
         keyframe = next(self.track.packets_from_keyframe(middle), None)
         before = stamp(keyframe) if keyframe else self.track.start
         if self.track.frames_between(before, middle) > self._settings.exact_within:

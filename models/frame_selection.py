@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 from pydantic import Field
 
+from models import work
 from models.device import Device, torch_device
 from models.errors import MissingOutput, ModelUnavailable
 from models.picture import read_picture
@@ -92,11 +93,12 @@ class FrameSelector:
         if not images:
             raise MissingOutput("there is no frame to select from")
         size = input_size(*read_picture(images[0]).size, side=self._settings.side)
-        latents = [
-            self._latents([read_picture(path) for path in images[start : start + self._settings.batch_size]], size)
-            for start in range(0, len(images), self._settings.batch_size)
-        ]
-        flat = np.concatenate([batch.reshape(len(batch), -1) for batch in latents])
+        latents = []
+        batch = work.batch_size(self._settings.batch_size)
+        for start in range(0, len(images), batch):
+            work.step(start, len(images))
+            latents.append(self._latents([read_picture(path) for path in images[start : start + batch]], size))
+        flat = np.concatenate([part.reshape(len(part), -1) for part in latents])
         return Selection(index=medoid(flat), latent_shape=latents[0].shape[1:])
 
     def _latents(self, pictures: Sequence[Image.Image], size: tuple[int, int]) -> npt.NDArray[np.float32]:

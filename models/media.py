@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,8 @@ import av
 import ffmpeg
 from av.container import InputContainer
 
-from models.errors import MediaToolFailed, MediaToolLimit, UnsupportedMedia
+from models import work
+from models.errors import MediaToolFailed, MediaToolLimit, StorageFull, UnsupportedMedia
 
 # Demuxers of self-contained files. Left out on purpose: hls, dash, concat, image2, sdp, rtsp, lavfi, and everything else.
 FORMATS = (
@@ -27,6 +29,9 @@ FORMATS = (
 PROTOCOLS = "file,pipe"
 MAX_PIXELS = 89_478_485  # of one frame, whatever the first one was; Pillow's own limit for images
 READ_SECONDS = 30.0  # a file on disk that keeps the library reading for longer at one place was made to
+
+WANTED_SECONDS = 0.1  # how often is looked whether the result is still wanted
+NO_SPACE = "No space left on device"
 
 LOG_BYTES = 64 * 1024  # of the end of the log, where errors and measurements stand; damaged input fills megabytes
 
@@ -77,20 +82,37 @@ def run(graph: ffmpeg.nodes.OutputStream, *, timeout_seconds: float, stdin: byte
     """Run one ffmpeg-python graph to its end. Existing outputs are overwritten.
 
     Returns what it wrote to stdout (for a graph that outputs to `pipe:`) and the last `LOG_BYTES` of its log.
-    Raises MediaToolFailed, with the end of ffmpeg's log, on a non-zero exit, and MediaToolLimit after `timeout_seconds`.
+    Raises MediaToolFailed, with the end of ffmpeg's log, on a non-zero exit, MediaToolLimit after `timeout_seconds`, StorageFull
+    when the disk is full, and Cancelled, with ffmpeg stopped, when the work that this is part of is not wanted any more.
     """
     arguments = graph.compile(cmd=ffmpeg_binary(), overwrite_output=True)
     arguments[1:1] = ["-hide_banner", "-nostats"] + ([] if stdin is not None else ["-nostdin"])
     with tempfile.TemporaryFile() as written:
-        try:
-            done = subprocess.run(
-                arguments, input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=written, timeout=timeout_seconds, check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired as error:
-            raise MediaToolLimit(f"ffmpeg was stopped after {timeout_seconds:g} s") from error
+        with subprocess.Popen(
+            arguments, stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE, stdout=subprocess.PIPE, stderr=written
+        ) as process:  # fmt: skip
+            output = _output_of(process, stdin, timeout_seconds=timeout_seconds)
         written.seek(max(0, written.seek(0, os.SEEK_END) - LOG_BYTES))
         log = written.read().decode(errors="replace")
-    if done.returncode:
-        raise MediaToolFailed(f"ffmpeg failed ({done.returncode}): {log[-800:].strip()}")
-    return done.stdout, log
+    if process.returncode:
+        if NO_SPACE in log:
+            raise StorageFull("there is no space left on the disk that is worked on")
+        raise MediaToolFailed(f"ffmpeg failed ({process.returncode}): {log[-800:].strip()}")
+    return output, log
+
+
+def _output_of(process: "subprocess.Popen[bytes]", stdin: bytes | None, *, timeout_seconds: float) -> bytes:
+    """What the process writes to stdout until it ends. It is killed when it takes too long, or is not wanted any more."""
+    deadline = time.monotonic() + timeout_seconds
+    try:
+        while True:
+            try:
+                return process.communicate(stdin, timeout=WANTED_SECONDS)[0]
+            except subprocess.TimeoutExpired as error:
+                stdin = None  # it is being written
+                work.check()
+                if time.monotonic() > deadline:
+                    raise MediaToolLimit(f"ffmpeg was stopped after {timeout_seconds:g} s") from error
+    except BaseException:
+        process.kill()
+        raise

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
+from models import work
 from models.device import Device, torch_device
 from models.errors import ModelUnavailable
 from models.picture import read_picture
@@ -95,8 +96,10 @@ class ObjectDetector:
         Boxes are in the pixels of the image, upright as a viewer shows it, and lie within it. Raises DamagedMedia.
         """
         found: list[FrameObjects] = []
-        for start in range(0, len(images), self._settings.batch_size):
-            pictures = [read_picture(path) for path in images[start : start + self._settings.batch_size]]
+        batch = work.batch_size(self._settings.batch_size)
+        for start in range(0, len(images), batch):
+            work.step(start, len(images))
+            pictures = [read_picture(path) for path in images[start : start + batch]]
             for picture, result in zip(pictures, self._predict(pictures), strict=True):
                 found.append(_frame_objects(len(found), picture.size, result))
         return found

@@ -319,7 +319,9 @@ class Record(Outputs):
         """The frame to describe: the medoid, or the image itself."""
         if self.video_input.media == "image":
             return self.pictures[0]
-        return self.pictures[self.frame_selection.index] if self.frame_selection else None
+        chosen = self.frame_selection
+        # An edited selection is there before the frames that it chooses from.
+        return self.pictures[chosen.index] if chosen and chosen.index < len(self.pictures) else None
 
     @property
     def modules(self) -> tuple[Module, ...]:

@@ -4,9 +4,8 @@ Works on any record that has the outputs a module reads, with files anywhere: a 
 In a notebook that is a folder (`Folder`); in the service it is the store.
 """
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -63,8 +62,8 @@ class Workspace(Protocol):
     """Where a step finds its files, and leaves them."""
 
     @property
-    def run(self) -> str:
-        """Prefix of the keys that belong to this run alone."""
+    def made(self) -> str:
+        """Prefix of the keys of whatever the step makes."""
 
     def path(self, key: str) -> Path:
         """A file that is there, to be read only."""
@@ -78,7 +77,7 @@ class Folder:
     """A workspace that is a plain folder."""
 
     root: Path
-    run: str = "run"
+    made: str = "made"
 
     def path(self, key: str) -> Path:
         return self.root / key
@@ -124,16 +123,15 @@ class Generator(Protocol):
 
 
 def extract_frames(record: Record, extractor: FrameExtractor, files: Workspace) -> FrameExtraction:
-    """`frame_extraction`. The same video, k and settings give the same keys."""
+    """`frame_extraction`."""
     require(record, "frame_extraction")
-    source, options = record.video_input, record.video_input.options
-    folder = f"videos/{source.token}/frames-{_digest(extractor.model, extractor.settings.model_dump_json(), options.k)}"
-    first = files.new(f"{folder}/0001.jpg")
-    taken: list[TimedFrame] = extractor.extract(files.path(source.path), first.parent, k=options.k)
-    frames = tuple(Frame(path=f"{folder}/{frame.path.name}", seconds=frame.seconds) for frame in taken)
+    source = record.video_input
+    first = files.new(f"{files.made}/0001.jpg")
+    taken: list[TimedFrame] = extractor.extract(files.path(source.path), first.parent, k=source.options.k)
+    frames = tuple(Frame(path=f"{files.made}/{frame.path.name}", seconds=frame.seconds) for frame in taken)
     for frame in frames:
         files.new(frame.path)
-    return FrameExtraction(model=extractor.model, folder=folder, count=len(frames), frames=frames)
+    return FrameExtraction(model=extractor.model, folder=files.made, count=len(frames), frames=frames)
 
 
 def detect_objects(record: Record, detector: Detector, files: Workspace) -> ObjectDetection:
@@ -182,14 +180,12 @@ def enhance_prompt(record: Record, enhancer: PromptEnhancer) -> PromptEnhancemen
     return enhancer.enhance(record.frame_description.text, record.object_detection.frames, record.video_input.options)
 
 
-def generate_audio(
-    record: Record, kind: StemKind, generator: Generator, files: Workspace, *, on_step: OnStep
-) -> AudioGeneration:
-    """`audio_generation`, one stem: made by the model at its own rate, kept as 48 kHz stereo as long as the result."""
+def audio_request(record: Record, kind: StemKind) -> AudioRequest:
+    """What the record asks of the generator of this stem."""
     require(record, "audio_generation")
     prompts, options = record.prompt_enhancement, record.video_input.options
     assert prompts is not None
-    request = AudioRequest(
+    return AudioRequest(
         prompt=prompts.music_prompt if kind == "music" else prompts.sound_prompt,
         negative_prompt=prompts.negative_prompt,
         seconds=record.video_input.result_seconds,
@@ -199,8 +195,15 @@ def generate_audio(
         candidates=options.candidates,
         mood=record.frame_description.mood if record.frame_description else None,
     )
+
+
+def generate_audio(
+    record: Record, kind: StemKind, generator: Generator, files: Workspace, *, on_step: OnStep
+) -> AudioGeneration:
+    """`audio_generation`, one stem: made by the model at its own rate, kept as 48 kHz stereo as long as the result."""
+    request = audio_request(record, kind)
     made = generator.generate(request, on_step=on_step)
-    key = f"{files.run}/{kind}.flac"
+    key = f"{files.made}/{kind}.flac"
     write_audio(to_stem(made.audio, seconds=request.seconds), files.new(key))
     stem = Stem(
         kind=kind,
@@ -228,14 +231,46 @@ def reconstruct(record: Record, reconstructor: Reconstructor, files: Workspace) 
     require(record, "reconstruction")
     assert record.audio_generation is not None
     source = record.video_input
-    key = f"{files.run}/result.{result_format(source)}"
+    key = f"{files.made}/result.{result_format(source)}"
     stems = [StemFile(kind=stem.kind, path=files.path(stem.path)) for stem in record.audio_generation.stems]
     made = reconstructor.reconstruct(source, files.path(source.path), stems=stems, output=files.new(key))
     return made.model_copy(update={"path": key})
 
 
-def _digest(*parts: object) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+def inputs(record: Record, module: Module, part: StemKind | None = None) -> dict[str, object]:
+    """Everything that the module's output depends on, besides the module itself: equal inputs, equal output.
+
+    part: of `audio_generation`, the stem. The values are what pydantic can write as JSON. Raises MissingOutput.
+    """
+    require(record, module)
+    source, options = record.video_input, record.video_input.options
+    pictures = [frame.model_dump() for frame in record.pictures]
+    match module:
+        case "frame_extraction":
+            return {"token": source.token, "k": options.k}
+        case "object_detection" | "frame_selection":
+            return {"pictures": pictures}
+        case "frame_description":
+            assert record.selected is not None
+            return {"pictures": pictures, "selected": record.selected.path}
+        case "prompt_enhancement":
+            assert record.frame_description is not None
+            assert record.object_detection is not None
+            found = record.object_detection.model_dump(include={"frames"})
+            return {"description": record.frame_description.text, **found, **options.model_dump(include=_WORDS)}
+        case "audio_generation":
+            assert part is not None
+            return asdict(audio_request(record, part))
+        case "reconstruction":
+            stems = record.audio_generation.stems if record.audio_generation else ()
+            # `seconds` is the length that a still image is shown for; a video has its own.
+            mix = {"seconds": source.result_seconds, **options.model_dump(include=_MIX)}
+            return {"token": source.token, "stems": [(stem.kind, stem.path) for stem in stems], **mix}
+    raise ValueError(f"{module} is not computed from a record")
+
+
+_WORDS = {"music_prompt", "sound_prompt", "negative_prompt"}
+_MIX = {"format", "original", "music_volume_db", "sound_volume_db", "loudness_lufs"}
 
 
 def _stem_seed(seed: int, kind: StemKind) -> int:

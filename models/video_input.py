@@ -1,7 +1,7 @@
 """`video_input`: what came in. A file is judged by its content, never by its name, and before any model runs.
 
 The cost of looking does not grow with a video's length: headers, one decoded frame, the packets at the end of the file. (The
-token alone is a checksum of every byte.)
+token alone is a checksum of every byte, and is computed as they come in.)
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import unicodedata
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import av
 from av.container import InputContainer
@@ -87,22 +87,39 @@ def display_name(name: str) -> str:
     return named[-1][:NAME_LENGTH] if named else "unnamed"
 
 
-def probe(source: Path, *, name: str, key: str, options: Options, limits: MediaLimits) -> VideoInput:
+@dataclass(frozen=True)
+class SourceFile:
+    """A file that somebody sent."""
+
+    path: Path
+    name: str
+    """As the user calls it."""
+    key: str
+    """What the record calls it: its key in the store."""
+    token: str
+    """MD5 of its bytes, as 32 hexadecimal digits."""
+
+    @classmethod
+    def of(cls, path: Path, *, name: str, key: str) -> Self:
+        """The file, with the token computed here, which takes a look at every byte."""
+        return cls(path, name, key, file_token(path))
+
+
+def probe(source: SourceFile, *, options: Options, limits: MediaLimits) -> VideoInput:
     """Look at a file that somebody sent, and say what it is.
 
-    name: as the user calls it. key: of the source in the store.
     Raises UnsupportedMedia, DamagedMedia or InputTooLarge, with the name and what is wrong.
     """
-    name = display_name(name)
+    name, path = display_name(source.name), source.path
     try:
-        seen = _look_at_image(source, limits=limits) or _look_at_video(source, limits=limits)
+        seen = _look_at_image(path, limits=limits) or _look_at_video(path, limits=limits)
     except InvalidInput as error:
         raise type(error)(f"{name}: {error}") from error
     return VideoInput(
-        token=file_token(source),
+        token=source.token,
         name=name,
-        path=key,
-        size_bytes=source.stat().st_size,
+        path=source.key,
+        size_bytes=path.stat().st_size,
         options=options,
         **vars(seen),
     )

@@ -1,14 +1,18 @@
-"""One deployment per model. Each is a shim round one object of `models/` and adds five things: its settings, files from and to the
-store, a thread so that the event loop stays free, progress, and a word on what it has loaded.
+"""One deployment per model. Each is a shim round one object of `models/` and adds six things: its settings, files from and to the
+store, a thread so that the event loop stays free, progress, a deadline, and a word on what it has loaded.
 
 Replicas, GPU fractions, and how many requests a replica takes at once, stand in `serve_config*.yaml`.
 """
 
 import asyncio
-import threading
+import errno
+import hashlib
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 from models import (
@@ -19,19 +23,26 @@ from models import (
     reconstruction,
     steps,
     video_input,
+    work,
 )
 from models.audio_generation.audioldm2 import AudioLDM2Generator, AudioLDM2Settings
-from models.errors import Cancelled
+from models.errors import DeadlinePassed, OutOfMemory, StorageFull
 from models.frame_description import Description, Shot
-from models.record import Module, ModuleInfo, Options, Outputs, Progress, Record, StemKind, VideoInput
+from models.record import Module, ModuleInfo, Outputs, Progress, Record, StemKind, VideoInput
 from models.sketch import SketchAudioSettings
 from models.sketch.scene import SceneDescriber, SceneDetector, SceneSelector, SketchSceneSettings
 from serve.batching import GreedyBatcher
 from serve.detached import to_the_end
 from serve.log import PROGRESS_SECONDS, progress_key
-from serve.settings import AppSettings
+from serve.modules import Task
+from serve.settings import AppSettings, Deadline
+from serve.sources import Sent
 from serve.store import Store
 from serve.workspace import StoreWorkspace
+
+logger = logging.getLogger("ray.serve")
+
+STUCK_SECONDS = 60.0  # after its deadline, work that has not stopped by itself never will: the replica is replaced
 
 
 class ModuleServer:
@@ -46,6 +57,7 @@ class ModuleServer:
         self.model = self.load(settings)
         # One thread: a model works on one thing at a time, and what waits, waits in order.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=self.module)
+        self._must_end_by = float("inf")
 
     def load(self, settings: AppSettings) -> Any:
         """The object of `models/` that this replica serves."""
@@ -55,15 +67,39 @@ class ModuleServer:
         """The module's step on one record. Blocks."""
         raise NotImplementedError
 
-    async def run(self, run_id: str, record: Record) -> Outputs:
-        """The module's output for this record. Every file that it names is in the store."""
-        cancelled = threading.Event()
-        work = asyncio.get_running_loop().run_in_executor(self._thread, self._run, run_id, record, cancelled)
+    async def run(self, task: Task) -> Outputs:
+        """The module's output for this record. Every file that it names is in the store.
+
+        Raises DeadlinePassed, OutOfMemory, StorageFull, and what the step raises.
+        """
+        loop, begun = asyncio.get_running_loop(), asyncio.Event()
+        doing = work.Work(report=self._reporter(task), memory_was_short=task.memory_was_short)
+        result: asyncio.Future[Any] = loop.run_in_executor(
+            self._thread, self._run, task, doing, lambda: loop.call_soon_threadsafe(begun.set)
+        )
+        its_turn: asyncio.Future[Any] = asyncio.ensure_future(begun.wait())
         try:
-            return await work
-        except asyncio.CancelledError:
-            cancelled.set()  # what has not begun is not begun; what has, ends at its next step
-            raise
+            await asyncio.wait([result, its_turn], return_when=asyncio.FIRST_COMPLETED)
+            seconds = self._deadline(task.record)
+            async with asyncio.timeout(seconds):
+                return await result
+        except TimeoutError as error:
+            raise DeadlinePassed(f"it took longer than the {seconds:g} s that it may") from error
+        finally:
+            its_turn.cancel()
+            result.cancel()  # what has not begun is not begun
+            doing.cancelled.set()  # what has, ends at its next step
+
+    def check_health(self) -> None:
+        """Raise when the thread hangs in something that cannot be stopped."""
+        if time.monotonic() > self._must_end_by:
+            raise RuntimeError(f"{self.module} has not stopped {STUCK_SECONDS:g} s after its deadline")
+
+    async def identity(self) -> str | None:
+        """What decides about the outputs, besides their inputs: model, weights, settings."""
+        own = getattr(self.settings, self.part or self.module)
+        told = (own.model_dump_json(), self.model.model, getattr(self.model, "device", "cpu"), _weights_on_disk(own))
+        return hashlib.sha256(repr(told).encode()).hexdigest()
 
     async def info(self) -> ModuleInfo:
         """What is loaded."""
@@ -78,11 +114,33 @@ class ModuleServer:
             licence=getattr(self.model, "licence", None),
         )
 
-    def _run(self, run_id: str, record: Record, cancelled: threading.Event) -> Outputs:
-        with StoreWorkspace(self.store, run_id) as files:
-            outputs = self.step(record, files)
-            files.keep()
+    def _run(self, task: Task, doing: work.Work, begins: Callable[[], Any]) -> Outputs:
+        begins()
+        with work.going_on(doing), self._in_hand(task.record, task.run_id), _failures_of_ours():
+            work.check()
+            with StoreWorkspace(self.store, task.folder) as files:
+                outputs = self.step(task.record, files)
+                work.check()
+                files.keep()
         return outputs
+
+    @contextmanager
+    def _in_hand(self, record: Record, run_id: str | None) -> Iterator[None]:
+        """Around everything that the thread does for a run."""
+        self._must_end_by = time.monotonic() + self._deadline(record) + STUCK_SECONDS
+        logger.info("module begins", extra={"run_id": run_id, "module_name": self.module, "part": self.part})
+        try:
+            yield
+        finally:
+            self._must_end_by = float("inf")
+
+    def _deadline(self, record: Record) -> float:
+        allowed: Deadline = getattr(self.settings.deadlines, self.module)
+        made = record.video_input.result_seconds * record.video_input.options.candidates
+        return allowed.seconds + allowed.per_second * made
+
+    def _reporter(self, task: Task) -> Callable[[int, int], None]:
+        return _Reporter(self.store, task.run_id, self.module, self.part) if task.run_id else lambda done, of: None
 
 
 class FrameExtractor(ModuleServer):
@@ -96,15 +154,14 @@ class FrameExtractor(ModuleServer):
     def step(self, record: Record, files: StoreWorkspace) -> Outputs:
         return Outputs(frame_extraction=steps.extract_frames(record, self.model, files))
 
-    async def probe(self, key: str, name: str, options: Options) -> VideoInput:
+    async def probe(self, sent: Sent) -> VideoInput:
         """`video_input`, of an object that has just been sent. Raises InvalidInput."""
-        return await asyncio.to_thread(self._probe, key, name, options)  # not behind the extractions that wait
+        return await asyncio.to_thread(self._probe, sent)  # not behind the extractions that wait
 
-    def _probe(self, key: str, name: str, options: Options) -> VideoInput:
-        with StoreWorkspace(self.store, "probe") as files:
-            return video_input.probe(
-                files.path(key), name=name, key=key, options=options, limits=self.settings.limits_of_all
-            )
+    def _probe(self, sent: Sent) -> VideoInput:
+        with _failures_of_ours(), StoreWorkspace(self.store, "probe") as files:
+            seen = video_input.SourceFile(files.path(sent.path), name=sent.name, key=sent.path, token=sent.token)
+            return video_input.probe(seen, options=sent.options, limits=self.settings.limits_of_all)
 
 
 class ObjectDetector(ModuleServer):
@@ -145,7 +202,7 @@ class FrameDescriber(ModuleServer):
     def __init__(self, settings: AppSettings) -> None:
         super().__init__(settings)
         largest = getattr(settings.frame_description, "batch_size", 1)
-        self._batcher = GreedyBatcher[Shot, Description](self._describe, largest=largest)
+        self._batcher = GreedyBatcher[tuple[Task, Shot], Description](self._describe, largest=largest)
 
     def load(self, settings: AppSettings) -> steps.Describer:
         chosen = settings.frame_description
@@ -153,18 +210,22 @@ class FrameDescriber(ModuleServer):
             return SceneDescriber.load(chosen)
         return frame_description.FrameDescriber.load(chosen)
 
-    async def run(self, run_id: str, record: Record) -> Outputs:
+    async def run(self, task: Task) -> Outputs:
         # To the end: the pictures must outlive the batch that they are in, also when this run is cancelled meanwhile.
-        return await to_the_end(self._describe_one(run_id, record))
+        return await to_the_end(self._describe_one(task))
 
-    async def _describe_one(self, run_id: str, record: Record) -> Outputs:
-        with StoreWorkspace(self.store, run_id) as files:
-            shot = await asyncio.to_thread(steps.shot_to_describe, record, files)
-            description = await self._batcher.submit(shot)
+    async def _describe_one(self, task: Task) -> Outputs:
+        with StoreWorkspace(self.store, task.folder) as files:
+            with _failures_of_ours():
+                shot = await asyncio.to_thread(steps.shot_to_describe, task.record, files)
+            description = await self._batcher.submit((task, shot))
         return Outputs(frame_description=steps.described(self.model, description))
 
-    def _describe(self, shots: Sequence[Shot]) -> Sequence[Description]:
-        described: Sequence[Description] = self.model.describe(list(shots))
+    def _describe(self, batch: Sequence[tuple[Task, Shot]]) -> Sequence[Description]:
+        doing = work.Work(memory_was_short=any(task.memory_was_short for task, _ in batch))
+        task, _ = batch[0]
+        with work.going_on(doing), self._in_hand(task.record, task.run_id), _failures_of_ours():
+            described: Sequence[Description] = self.model.describe([shot for _, shot in batch])
         return described
 
 
@@ -181,13 +242,9 @@ class AudioServer(ModuleServer):
             return MusicGenerator.load(chosen) if self.part == "music" else FoleyGenerator.load(chosen)
         return AudioLDM2Generator.load(chosen)
 
-    def _run(self, run_id: str, record: Record, cancelled: threading.Event) -> Outputs:
+    def step(self, record: Record, files: StoreWorkspace) -> Outputs:
         assert self.part is not None
-        report = _Reporter(self.store, run_id, self.part, cancelled)
-        with StoreWorkspace(self.store, run_id) as files:
-            made = steps.generate_audio(record, self.part, self.model, files, on_step=report)
-            files.keep()
-        return Outputs(audio_generation=made)
+        return Outputs(audio_generation=steps.generate_audio(record, self.part, self.model, files, on_step=work.step))
 
 
 class MusicGenerator(AudioServer):
@@ -221,20 +278,42 @@ class Reconstructor(ModuleServer):
 
 
 class _Reporter:
-    """Writes how far the audio is, at most twice a second, and stops it when nobody wants it any more."""
+    """Writes how far a module is, at most twice a second."""
 
-    def __init__(self, store: Store, run_id: str, part: StemKind, cancelled: threading.Event) -> None:
-        self._cancelled = cancelled
+    def __init__(self, store: Store, run_id: str, module: Module, part: StemKind | None) -> None:
         self._store = store
-        self._part: StemKind = part
-        self._key = progress_key(run_id, "audio_generation", part)
-        self._last = 0.0
+        self._module: Module = module
+        self._part = part
+        self._key = progress_key(run_id, module, part)
+        self._last = time.monotonic()  # what is done within half a second needs no report
 
-    def __call__(self, step: int, steps: int) -> None:
-        if self._cancelled.is_set():
-            raise Cancelled("nobody waits for this sound any more")
+    def __call__(self, done: int, of: int) -> None:
         if time.monotonic() - self._last < PROGRESS_SECONDS:
             return
         self._last = time.monotonic()
-        progress = Progress(module="audio_generation", part=self._part, step=step, steps=steps)
+        progress = Progress(module=self._module, part=self._part, step=done, steps=of)
         self._store.put(self._key, progress.model_dump_json().encode())
+
+
+@contextmanager
+def _failures_of_ours() -> Iterator[None]:
+    """Names the failures that may not be there at the next attempt."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StorageFull("there is no space left on the disk that is worked on") from error
+    except Exception as error:
+        # torch's own class is known by its name: nothing here may need torch
+        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
+            raise
+        raise OutOfMemory("the model ran out of memory") from error
+
+
+def _weights_on_disk(settings: Any) -> list[tuple[str, int, int]]:
+    """Names, sizes and times of local weights: a checkpoint may be replaced under its old name."""
+    places = (getattr(settings, name, None) for name in ("weights", "checkpoint", "tokenizer"))
+    folders = [Path(place).expanduser() for place in places if place is not None]
+    files = [file for place in folders if place.exists() for file in sorted((place, *place.rglob("*")))]
+    return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]

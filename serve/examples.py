@@ -3,6 +3,8 @@
 from http import HTTPStatus
 from typing import Any
 
+from pydantic import BaseModel
+
 from models.record import (
     MODULES,
     Accepted,
@@ -24,14 +26,17 @@ from models.record import (
     Problem,
     Progress,
     PromptEnhancement,
+    Record,
+    Rerun,
     Started,
     Stream,
+    UploadedRun,
     VideoInput,
     fold,
 )
 
 _TOKEN = "9e107d9d372bb6826bd81d3542a419d6"  # noqa: S105 (the MD5 of an example)
-_FRAMES = f"videos/{_TOKEN}/frames-0f343b0931126a20"
+_FRAMES = f"videos/{_TOKEN}/made/0f343b0931126a206ee2fd3e0a2dff41"
 _INPUT = VideoInput(
     token=_TOKEN,
     name="beach.mp4",
@@ -101,6 +106,7 @@ _EVENTS: list[Event] = [
 _PROGRESS = Progress(module="audio_generation", part="music", step=12, steps=20)
 _LAST = Finished(seq=10, at=1_790_000_020.0)
 
+FRAME = f"{_FRAMES}/0001.jpg"
 RUN = fold("0b5c9f5d2a1e4c0f8a7b6c5d4e3f2a1b", _EVENTS).model_dump(mode="json")
 SSE_STREAM = (
     "".join(f"id: {event.seq}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n" for event in _EVENTS[:2])
@@ -120,10 +126,43 @@ LOADED = [
     ).model_dump(mode="json"),
 ]
 
+UPLOAD = "2f1b0b5c9f5d4c0f8a7b6c5d4e3f2a1b"
+
+
+def _json(kind: type[BaseModel], example: Any) -> dict[str, Any]:
+    return {"schema": kind.model_json_schema(), "example": example}
+
+
+RERUN: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": _json(
+                Rerun, {"options": {"seed": 8}, "edits": {"prompt_enhancement": {"sound_prompt": "gulls, far away"}}}
+            )
+        },
+    }
+}
+MODULE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "A record that has what the module reads. For `video_input`, the id of an upload, and options.",
+        "content": {
+            "application/json": {
+                "schema": {"anyOf": [Record.model_json_schema(), UploadedRun.model_json_schema()]},
+                "examples": {
+                    "a record": {"value": RUN["record"]},
+                    "video_input": {"value": {"upload": UPLOAD, "options": {"seed": 7}}},
+                },
+            }
+        },
+    }
+}
 SUBMISSION: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
+            "application/json": _json(UploadedRun, {"upload": UPLOAD, "options": {"seed": 7}}),
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
@@ -143,7 +182,7 @@ SUBMISSION: dict[str, Any] = {
                     "file": "(the bytes of beach.mp4)",
                     "options": '{"sound_prompt": "gentle surf", "seed": 7}',
                 },
-            }
+            },
         },
     }
 }
@@ -172,10 +211,13 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 _DETAILS = {
     400: "Too many files. Maximum number of files is 1.",
+    409: "0 of 2345678 bytes have come in",
     404: "there is no run 'latest': an id is 32 hexadecimal digits",
     413: "the file is larger than the 64 MiB that are taken in one request",
     415: "this is text, not a video or an image",
     416: "the file has 2345678 bytes",
     422: "options: seed: Input should be less than 4294967296, not 5000000000",
+    429: "100 runs are waiting, which is as many as may; try again later",
+    500: "the service failed; its log has the details",
     503: "not every module answers yet; try again",
 }

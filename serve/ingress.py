@@ -1,5 +1,6 @@
 """The deployment that speaks HTTP. A shim: the web layer is `serve/http.py`, and knows nothing of Ray."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,12 +8,21 @@ from fastapi import FastAPI
 from ray import serve as rs
 from ray.serve.handle import DeploymentHandle
 
-from models.record import ModuleInfo, Options, VideoInput
+from models.errors import DamagedMedia, WorkerDied
+from models.record import Module, ModuleInfo, Outputs, Record, VideoInput
+from serve.access import ApiKeys
+from serve.alone import ModuleService
+from serve.attempts import FailedAttempt, attempts
 from serve.http import create_app
-from serve.pipeline import plain_errors
+from serve.http_metrics import read_application
+from serve.metrics import RayMetrics
+from serve.pipeline import answer
 from serve.service import Backend, RunService
 from serve.settings import AppSettings
+from serve.sources import Sent
 from serve.store import Store
+
+LOOK_PAUSES = (0.0, 0.5, 2.0)  # seconds before the file is looked at again, when whoever looked at it died
 
 
 @rs.ingress()
@@ -25,23 +35,38 @@ class Ingress:
         self._settings = settings
         self._pipeline = pipeline
         self._extractor = extractor
+        # Here, so that a file of keys that cannot be read stops the deployment.
+        self._keys = ApiKeys.load(settings.access, os.environ)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The web application that Serve puts behind its proxy."""
-        backend = Backend(probe=self._probe, start=self._start, modules=self._modules)
-        settings = self._settings
-        service = RunService(Store(settings.store), backend, heartbeat_seconds=settings.heartbeat_seconds)
-        return create_app(service, upload_bytes=settings.upload_bytes)
+        settings, store = self._settings, Store(self._settings.store)
+        backend = Backend(self._probe, self._nudge, self._compute, self._modules)
+        service = RunService(store, backend, settings, RayMetrics())
+        alone = ModuleService(store, service.uploads, backend, settings)
+        return create_app(service, alone, settings=settings, keys=self._keys, read_metrics=read_application)
 
-    async def _probe(self, key: str, name: str, options: Options) -> VideoInput:
-        with plain_errors():
-            video_input: VideoInput = await self._extractor.probe.remote(key, name, options)
-        return video_input
+    async def _probe(self, sent: Sent) -> VideoInput:
+        async def look(_: bool) -> VideoInput:
+            video_input: VideoInput = await answer(self._extractor.probe.remote(sent))
+            return video_input
 
-    async def _start(self, run_id: str) -> None:
-        await self._pipeline.start.remote(run_id)
+        async def failed(_: FailedAttempt) -> None:
+            pass
+
+        try:
+            return await attempts(look, pauses=LOOK_PAUSES, failed=failed)
+        except WorkerDied as error:
+            # One death may be anybody's fault. Four in a row are the file's.
+            raise DamagedMedia("every attempt to open it ended the program that reads media") from error
+
+    async def _nudge(self) -> None:
+        await self._pipeline.nudge.remote()
+
+    async def _compute(self, module: Module, record: Record, key: str | None) -> Outputs:
+        outputs: Outputs = await answer(self._pipeline.compute.remote(module, record, key))
+        return outputs
 
     async def _modules(self) -> Sequence[ModuleInfo]:
-        with plain_errors():
-            modules: Sequence[ModuleInfo] = await self._pipeline.info.remote()
+        modules: Sequence[ModuleInfo] = await answer(self._pipeline.info.remote())
         return modules

@@ -12,13 +12,27 @@ from typing import Self
 from pydantic import TypeAdapter
 
 from models.errors import NotFound
-from models.record import TERMINAL, Accepted, Event, Module, Progress, Run, StemKind, VideoInput, fold
+from models.record import (
+    SCHEMA_VERSION,
+    TERMINAL,
+    Accepted,
+    Cancelled,
+    Event,
+    Module,
+    Outputs,
+    Progress,
+    Run,
+    StemKind,
+    VideoInput,
+    fold,
+)
 from models.schema import Frozen
 from serve.store import Store, Taken
 
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 POLL_SECONDS = (0.01, 0.1)  # how often a follower looks: soon after something has happened, less often later
 PROGRESS_SECONDS = 0.5
+OVERTAKEN_SECONDS = 0.25  # how often a writer looks whether its run was cancelled, or taken by another
 
 
 class LostRun(Exception):
@@ -49,9 +63,26 @@ class RunLog:
         self.run = run
 
     @classmethod
-    async def create(cls, store: Store, run_id: str, video_input: VideoInput) -> Self:
-        """Begin a run: its first event."""
-        event = Accepted(seq=1, at=time.time(), video_input=video_input)
+    async def create(
+        cls,
+        store: Store,
+        run_id: str,
+        video_input: VideoInput,
+        *,
+        key: str | None = None,
+        rerun_of: str | None = None,
+        outputs: Outputs | None = None,
+    ) -> Self:
+        """Begin a run: its first event. What is not given of `outputs` will be computed."""
+        event = Accepted(
+            schema_version=SCHEMA_VERSION,
+            seq=1,
+            at=time.time(),
+            video_input=video_input,
+            key=key,
+            rerun_of=rerun_of,
+            outputs=outputs or Outputs(),
+        )
         await store.create(event_key(run_id, 1), event.model_dump_json().encode())
         return cls(store, fold(run_id, [event]), 1)
 
@@ -66,13 +97,34 @@ class RunLog:
     async def append(self, make: Callable[..., Event], **fields: object) -> None:
         """Write the next event. Raises LostRun when its number is taken."""
         async with self._lock:
-            event = make(seq=self._seq + 1, at=time.time(), **fields)
+            event = make(schema_version=SCHEMA_VERSION, seq=self._seq + 1, at=time.time(), **fields)
             run = self.run.apply(event)
             try:
                 await self._store.create(event_key(self.run.id, event.seq), event.model_dump_json().encode())
             except Taken as error:
                 raise LostRun(f"event {event.seq} of run {self.run.id} was written by somebody else") from error
             self.run, self._seq = run, event.seq
+
+    async def overtaken(self) -> None:
+        """Wait until somebody else writes this log. Raises LostRun then, and never returns."""
+        while True:
+            await asyncio.sleep(OVERTAKEN_SECONDS)
+            async with self._lock:
+                if await self._store.blob(event_key(self.run.id, self._seq + 1)):
+                    raise LostRun(f"event {self._seq + 1} of run {self.run.id} was written by somebody else")
+
+
+async def cancel(store: Store, run_id: str) -> Run:
+    """The run, cancelled; as it is when it has ended already. Raises NotFound."""
+    while True:
+        log = await RunLog.open(store, run_id)
+        if log.run.ended_at is not None:
+            return log.run
+        try:
+            await log.append(Cancelled)
+        except LostRun:  # its owner was quicker
+            continue
+        return log.run
 
 
 async def read_events(store: Store, run_id: str, *, after: int) -> AsyncIterator[Event]:
@@ -92,13 +144,7 @@ async def follow_events(
     """
     quiet_since = looked_for_progress = time.monotonic()
     told: dict[str, Progress] = {}
-    if after > 0:
-        seen = await store.read(event_key(run_id, after))
-        if seen is None:  # a place that this log never had: tell it from the start
-            after = 0
-        elif (event := EVENT.validate_json(seen)).type in TERMINAL:
-            yield event
-            return
+    after = await _place(store, run_id, after)
     while True:
         async for event in read_events(store, run_id, after=after):
             after, quiet_since = event.seq, time.monotonic()
@@ -113,9 +159,19 @@ async def follow_events(
                 yield progress
         if now - quiet_since > heartbeat_seconds:
             quiet_since = now
+            if after and await store.blob(event_key(run_id, after)) is None:
+                return  # the run was deleted
             yield Heartbeat()
         shortest, longest = POLL_SECONDS
         await asyncio.sleep(min(longest, max(shortest, (now - quiet_since) / 5)))
+
+
+async def _place(store: Store, run_id: str, after: int) -> int:
+    """Where to go on: a place that this log never had is its start; its end is told once more."""
+    seen = await store.read(event_key(run_id, after)) if after else None
+    if seen is None:
+        return 0
+    return after - 1 if EVENT.validate_json(seen).type in TERMINAL else after
 
 
 async def _progress(store: Store, run_id: str, told: dict[str, Progress]) -> AsyncIterator[Progress]:

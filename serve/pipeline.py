@@ -1,25 +1,42 @@
 """The deployment that owns runs: it calls the modules in the order of the graph and writes the log."""
 
 import asyncio
-import logging
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ray.exceptions import RayTaskError
+from ray import exceptions as ray_errors
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestCancelledError
 from ray.serve.handle import DeploymentHandle
 
-from models import steps
-from models.errors import ImmersivaudioError
+from models.errors import ImmersivaudioError, WorkerDied
 from models.prompt_enhancement import PromptEnhancer
-from models.record import ModuleInfo, Outputs, Record
+from models.record import Module, ModuleInfo, Outputs, Record
+from serve.active import ActiveRuns
+from serve.attempts import FailedAttempt, attempts
 from serve.detached import detached
-from serve.runner import Call, Runner, Unit
+from serve.metrics import RayMetrics
+from serve.modules import Modules, PromptServer, Server, Task, Unit, units_of
+from serve.retention import Retention
+from serve.runner import Runner
 from serve.settings import AppSettings
 from serve.store import Store
+from serve.uploads import Uploads
+from serve.worker import Worker
 
-logger = logging.getLogger("ray.serve")
+# What a call ends with when the process that worked on it, or its machine, is gone. A request that we cancelled ourselves does not
+# come back at all.
+GONE = (
+    ray_errors.RayActorError,
+    ray_errors.WorkerCrashedError,
+    ray_errors.NodeDiedError,
+    ray_errors.OutOfMemoryError,
+    ray_errors.TaskCancelledError,
+    ray_errors.ObjectLostError,
+    BackPressureError,
+    DeploymentUnavailableError,
+    RequestCancelledError,
+)
 
 Handles = dict[str, DeploymentHandle[Any]]
 
@@ -36,56 +53,98 @@ SERVED_BY: dict[Unit, str] = {
 
 
 class Pipeline:
-    """Owns runs. A replica that dies loses none: the log says what is done."""
+    """Owns runs. A replica that dies loses none: the log says what is done, and another replica goes on."""
 
-    def __init__(self, settings: AppSettings, modules: Handles) -> None:
-        self._modules = modules
+    def __init__(self, settings: AppSettings, handles: Handles) -> None:
+        self._settings = settings
+        self._handles = handles
+        self._metrics = RayMetrics()
         self._enhancer = PromptEnhancer(settings.prompt_enhancement)
-        calls = calls_of({name: _call(handle) for name, handle in modules.items()}, self._enhancer)
-        self._runner = Runner(Store(settings.store), calls, owner=uuid.uuid4().hex)
-        self._working: set[asyncio.Task[None]] = set()
+        store = Store(settings.store)
+        servers = servers_of({name: RemoteServer(handle) for name, handle in handles.items()}, self._enhancer)
+        self._modules = Modules(store, servers)
+        runner = Runner(store, self._modules, self._metrics, pauses=settings.runs.retry_pauses)
+        self._worker = Worker(ActiveRuns(store), runner.execute, self._metrics, settings.runs)
+        self._worker.start()
+        retention = Retention(store, Uploads(store, settings.uploads), settings.retention)
+        self._sweeping = detached(retention.sweep_for_ever())
         self._loaded: Sequence[ModuleInfo] = ()
 
-    async def start(self, run_id: str) -> None:
-        """Begin working on a run, and return. The work ends by itself, whoever asked for it."""
-        task = detached(self._runner.execute(run_id))
-        self._working.add(task)
-        task.add_done_callback(self._ended)
+    def check_health(self) -> None:
+        """A replica that does not look for runs any more is replaced."""
+        self._worker.check()
+        if self._sweeping.done():
+            raise RuntimeError("nothing is deleted any more") from self._sweeping.exception()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._working.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            logger.error("a run could not be worked on", exc_info=error)
+    async def nudge(self) -> None:
+        """A run has been accepted. Without this it would be found, too, up to a second later."""
+        self._worker.nudge()
+
+    async def compute(self, module: Module, record: Record, key: str | None) -> Outputs:
+        """One module alone, on any record that has what it reads."""
+        outputs: list[Outputs] = await asyncio.gather(
+            *(self._alone(unit, record, key) for unit in units_of(record, module))
+        )
+        whole = Record(video_input=record.video_input)
+        for part in outputs:
+            whole = whole.append(part)
+        return Outputs.model_validate(whole.model_dump(include=set(Outputs.model_fields)))
+
+    async def _alone(self, unit: Unit, record: Record, key: str | None) -> Outputs:
+        async def attempt(memory_was_short: bool) -> Outputs:
+            return await self._modules.compute(unit, record, run_id=None, key=key, memory_was_short=memory_was_short)
+
+        async def failed(told: FailedAttempt) -> None:
+            self._metrics.module_retried(unit.module, told.cause)
+
+        return await attempts(attempt, pauses=self._settings.runs.retry_pauses, failed=failed)
 
     async def info(self) -> Sequence[ModuleInfo]:
         """What every module has loaded. Raises when one has not answered yet."""
         if not self._loaded:
             # Asked once: it is fixed for a replica's life, and the question would wait in line behind minutes of work.
             served: list[ModuleInfo] = await asyncio.gather(
-                *(self._modules[name].info.remote() for name in SERVED_BY.values())
+                *(self._handles[name].info.remote() for name in SERVED_BY.values())
             )
             own = ModuleInfo(module="prompt_enhancement", model=self._enhancer.model, device="cpu", profile="any")
             self._loaded = (*served[:4], own, *served[4:])
         return self._loaded
 
 
-def calls_of(served: Mapping[str, Call], enhancer: PromptEnhancer) -> dict[Unit, Call]:
-    """What computes each unit, from what calls each deployment."""
-
-    async def enhance(run_id: str, record: Record) -> Outputs:
-        return Outputs(prompt_enhancement=steps.enhance_prompt(record, enhancer))
-
-    calls = {unit: served[name] for unit, name in SERVED_BY.items()}
-    return {**calls, Unit("prompt_enhancement"): enhance}
+def servers_of(served: Mapping[str, Server], enhancer: PromptEnhancer) -> dict[Unit, Server]:
+    """What computes each unit, from what stands behind each deployment's name."""
+    servers = {unit: served[name] for unit, name in SERVED_BY.items()}
+    return {**servers, Unit("prompt_enhancement"): PromptServer(enhancer)}
 
 
-def _call(handle: DeploymentHandle[Any]) -> Call:
-    async def call(run_id: str, record: Record) -> Outputs:
-        with plain_errors():
-            outputs: Outputs = await handle.run.remote(run_id, record)
+class RemoteServer:
+    """A deployment, as whoever computes a unit."""
+
+    def __init__(self, handle: DeploymentHandle[Any]) -> None:
+        self._handle = handle
+
+    async def run(self, task: Task) -> Outputs:
+        """The deployment's outputs. Raises WorkerDied when its replica is gone."""
+        outputs: Outputs = await answer(self._handle.run.remote(task))
         return outputs
 
-    return call
+    async def identity(self) -> str | None:
+        """As the deployment's."""
+        identity: str | None = await answer(self._handle.identity.remote())
+        return identity
+
+
+async def answer(response: Any) -> Any:
+    """What the deployment answers. A caller who is cancelled cancels the work; a worker that is gone is WorkerDied."""
+    try:
+        with plain_errors():
+            return await response
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or not task.cancelling():  # it was cancelled at the other end
+            raise WorkerDied("the process that worked on it was stopped") from None
+        response.cancel()
+        raise
 
 
 @contextmanager
@@ -93,7 +152,9 @@ def plain_errors() -> Iterator[None]:
     """Lets an error of ours out of another process as it was raised there, without that process' traceback for a message."""
     try:
         yield
-    except RayTaskError as error:
+    except ray_errors.RayTaskError as error:
         if isinstance(error.cause, ImmersivaudioError):
             raise error.cause from None
         raise
+    except GONE as error:
+        raise WorkerDied("the process that worked on it is gone") from error

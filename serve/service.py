@@ -1,32 +1,45 @@
-"""What the web layer can ask for: runs accepted, told, followed, and their artifacts. Holds nothing but the store."""
+"""What the web layer can ask for: runs accepted, told, followed, changed and ended, and their files. Holds nothing but the store.
+
+`key` is everywhere the name of the API key of whoever asks, None where the service asks for none. What belongs to another key is
+not there.
+"""
 
 import asyncio
 import re
-import secrets
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from models.errors import NotFound
-from models.record import Event, Failed, ModuleInfo, Options, Progress, Run, VideoInput
-from serve.detached import to_the_end
-from serve.log import Heartbeat, RunLog, follow_events
+from models.record import Event, Module, ModuleInfo, Options, Outputs, Progress, Record, Rerun, Run, VideoInput
+from serve.active import ActiveRuns
+from serve.admission import Admission
+from serve.detached import detached, to_the_end
+from serve.log import Heartbeat, RunLog, cancel, follow_events
+from serve.metrics import Metrics
+from serve.rerun import changed
+from serve.retention import Retention
+from serve.settings import AppSettings
+from serve.sources import Sent, uploaded, with_seed
 from serve.store import Blob, Store
+from serve.uploads import Uploads
+from serve.videos import NOT_FILES, Videos, holder
 
 ARTIFACTS = ("video", "audio", "music", "sounds", "frame", "source")
-
-Probe = Callable[[str, str, Options], Awaitable[VideoInput]]
-"""(key of an upload, the user's name of the file, options) -> what it is. Raises InvalidInput."""
+NUDGE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Backend:
     """The graph behind the service, as things to call."""
 
-    probe: Probe
-    start: Callable[[str], Awaitable[None]]
-    """Begin working on the run with this id; returns as soon as somebody has taken it."""
+    probe: Callable[[Sent], Awaitable[VideoInput]]
+    """What the file is. Raises InvalidInput."""
+    nudge: Callable[[], Awaitable[None]]
+    """A run has been accepted. It is found without that too, later."""
+    compute: Callable[[Module, Record, str | None], Awaitable[Outputs]]
+    """One module alone, for this API key."""
     modules: Callable[[], Awaitable[Sequence[ModuleInfo]]]
     """What every module has loaded. Raises when one does not answer."""
 
@@ -34,78 +47,165 @@ class Backend:
 class RunService:
     """Runs, from the outside."""
 
-    def __init__(self, store: Store, backend: Backend, *, heartbeat_seconds: float = 10) -> None:
+    def __init__(self, store: Store, backend: Backend, settings: AppSettings, metrics: Metrics) -> None:
+        self.uploads = Uploads(store, settings.uploads, on_bytes=metrics.uploaded)
         self._store = store
         self._backend = backend
-        self._heartbeat_seconds = heartbeat_seconds
+        self._settings = settings
+        self._metrics = metrics
+        self._active = ActiveRuns(store)
+        self._admission = Admission(self._active, settings)
+        self._videos = Videos(store)
+        self._retention = Retention(store, self.uploads, settings.retention)
+        self._nudges: set[asyncio.Task[None]] = set()
 
-    async def submit(self, file: BinaryIO, *, name: str, options: Options) -> Run:
+    async def check_room(self, key: str | None) -> None:
+        """Raise TooBusy when no further run is taken now."""
+        await self._admission.check_room(key)
+
+    async def submit(self, file: BinaryIO, *, name: str, token: str, options: Options, key: str | None) -> Run:
         """Accept a run of this file, or raise InvalidInput and leave nothing behind.
 
-        Also for a caller who leaves meanwhile: what was sent whole is either accepted and started, or gone.
+        Also for a caller who leaves meanwhile: what was sent whole is either accepted, or gone.
         """
-        return await to_the_end(self._submit(file, name=name, options=options))
+        sent = Sent(f"uploads/{uuid.uuid4().hex}", name, token, with_seed(options))
+        return await to_the_end(self._submit(file, sent, key))
 
-    async def _submit(self, file: BinaryIO, *, name: str, options: Options) -> Run:
-        if options.seed is None:
-            # Drawn here, so that every attempt at this run makes the same sound, and its record says how to get it again.
-            options = options.model_copy(update={"seed": secrets.randbelow(2**32)})
-        upload = f"uploads/{uuid.uuid4().hex}"
+    async def _submit(self, file: BinaryIO, sent: Sent, key: str | None) -> Run:
         try:
-            await asyncio.to_thread(self._store.put, upload, file)
-            video_input = await self._backend.probe(upload, name, options)
-            key = f"videos/{video_input.token}/source.{video_input.container}"
-            if await self._store.blob(key) is None:  # else the same bytes are there, and other runs read them
-                await self._store.move(upload, key)
+            await asyncio.to_thread(self._store.put, sent.path, file)
+            return await self._accept(sent, key)
         finally:
-            await self._store.delete(upload)
-        video_input = video_input.model_copy(update={"path": key})
-        log = await RunLog.create(self._store, uuid.uuid4().hex, video_input)
+            await self._store.delete(sent.path)
+
+    async def submit_upload(self, upload_id: str, options: Options, key: str | None) -> Run:
+        """Accept a run of a file that was uploaded before. Raises NotFound, Conflict when it is not complete, InvalidInput."""
+        sent = await uploaded(self._store, self.uploads, upload_id, options, key)
+        return await to_the_end(self._accept(sent, key))
+
+    async def _accept(self, sent: Sent, key: str | None) -> Run:
+        run_id = uuid.uuid4().hex
+        video_input = await self._backend.probe(sent)
+        self._admission.check_size(video_input)
+        path = await self._videos.keep(sent.path, video_input, holder(run_id, key))
+        return await self._begin(run_id, video_input.model_copy(update={"path": path}), key=key)
+
+    async def _begin(
+        self,
+        run_id: str,
+        video_input: VideoInput,
+        *,
+        key: str | None,
+        rerun_of: str | None = None,
+        outputs: Outputs | None = None,
+    ) -> Run:
+        """The run of a video that is held. Whatever fails before the run is there gives the video up again."""
         try:
-            await self._backend.start(log.run.id)
-        except Exception:
-            # Nobody works on it, and nobody will: whoever follows it must not wait for ever.
-            await log.append(Failed, module="video_input", kind="internal", message="the run could not be started")
+            await self._active.open(run_id, key)
+            log = await RunLog.create(self._store, run_id, video_input, key=key, rerun_of=rerun_of, outputs=outputs)
+        except BaseException:
+            await self._active.forget(run_id)
+            await self._videos.release(video_input.token, holder(run_id, key))
             raise
+        self._metrics.run_accepted()
+        task = detached(self._nudge())
+        self._nudges.add(task)
+        task.add_done_callback(self._nudges.discard)
         return log.run
 
-    async def run(self, run_id: str) -> Run:
+    async def _nudge(self) -> None:
+        try:
+            async with asyncio.timeout(NUDGE_SECONDS):
+                await self._backend.nudge()
+        except Exception:  # noqa: S110 (nobody has to hear it: the run is in the store, and will be found there)
+            pass
+
+    async def rerun(self, run_id: str, wanted: Rerun, key: str | None) -> Run:
+        """Accept a new run that changes this one. Raises NotFound and InvalidInput."""
+        old = await self.run(run_id, key)
+        options, outputs = changed(old.record, wanted)
+        video_input = old.record.video_input.model_copy(update={"options": with_seed(options)})
+        self._admission.check_size(video_input)
+        return await to_the_end(self._rerun(old, video_input, outputs))
+
+    async def _rerun(self, old: Run, video_input: VideoInput, outputs: Outputs) -> Run:
+        run_id = uuid.uuid4().hex
+        await self._videos.hold(video_input.token, holder(run_id, old.key))
+        if await self._store.blob(video_input.path) is None:
+            await self._videos.release(video_input.token, holder(run_id, old.key))
+            raise NotFound(f"run {old.id} is being deleted")
+        return await self._begin(run_id, video_input, key=old.key, rerun_of=old.id, outputs=outputs)
+
+    async def run(self, run_id: str, key: str | None) -> Run:
         """The run as it stands. Raises NotFound."""
-        return (await RunLog.open(self._store, _checked(run_id))).run
+        if not re.fullmatch(r"[0-9a-f]{32}", run_id):  # ids are made here, and are part of keys: nothing else may be
+            raise NotFound(f"there is no run {run_id[:40]!r}: an id is 32 hexadecimal digits")
+        run = (await RunLog.open(self._store, run_id)).run
+        if run.key != key:
+            raise NotFound(f"there is no run {run_id}")
+        return run
 
     def events(self, run_id: str, *, after: int) -> AsyncIterator[Event | Progress | Heartbeat]:
-        """The run's events from number after + 1, to the one that ends it."""
-        return follow_events(self._store, _checked(run_id), after=after, heartbeat_seconds=self._heartbeat_seconds)
+        """The events of a run that `run` has found, from number after + 1, to the one that ends it."""
+        heartbeat_seconds = self._settings.heartbeat_seconds
+        return follow_events(self._store, run_id, after=after, heartbeat_seconds=heartbeat_seconds)
 
-    async def artifact(self, run_id: str, name: str) -> Blob:
+    async def cancel(self, run_id: str, key: str | None) -> Run:
+        """The run, cancelled; as it is when it has ended. Raises NotFound."""
+        run = await self.run(run_id, key)
+        if run.ended_at is None:
+            run = await cancel(self._store, run_id)
+            if run.status == "cancelled":
+                self._metrics.run_ended(run.status)
+            await self._active.close(run_id)
+        return run
+
+    async def delete(self, run_id: str, key: str | None) -> Run | None:
+        """Cancel the run, and return it; delete it when it has ended, and return None. Raises NotFound."""
+        run = await self.run(run_id, key)
+        if run.ended_at is None:
+            return await self.cancel(run_id, key)
+        await to_the_end(self._retention.delete(run))
+        return None
+
+    async def artifact(self, run_id: str, name: str, key: str | None) -> Blob:
         """One of the run's files. Raises NotFound, saying why it is not there."""
-        run = await self.run(run_id)
+        run = await self.run(run_id, key)
         if name not in ARTIFACTS:
             raise NotFound(f"there is no artifact {name[:40]!r}; there are {', '.join(ARTIFACTS)}")
-        key = _artifact_key(run, name)
-        blob = await self._store.blob(key) if key else None
+        path = _artifact_path(run, name)
+        blob = await self._store.blob(path) if path else None
         if blob is None:
             state = "has none" if run.ended_at else "has none yet"
             raise NotFound(f"this run {state}: {name} ({_why(run, name)})")
         return blob
 
+    async def file(self, path: str, key: str | None) -> Blob:
+        """Any file that a record of this API key names. Raises NotFound."""
+        found = re.fullmatch(r"videos/([0-9a-f]{32})/([\w-]+)[\w./-]*", path, re.ASCII)
+        if found is None or found[2] in NOT_FILES or ".." in path:
+            raise NotFound(f"there is no file {path[:120]!r}; records name files as videos/…")
+        await self._videos.check_access(found[1], key)
+        blob = await self._store.blob(path)
+        if blob is None:
+            raise NotFound(f"there is no file {path[:120]!r}")
+        return blob
+
     def stream(self, blob: Blob, start: int, end: int) -> AsyncIterator[bytes]:
-        """Bytes of an artifact."""
+        """Bytes of a file."""
         return self._store.stream(blob.key, start, end)
+
+    async def signed_url(self, blob: Blob) -> str | None:
+        """Where the bucket itself hands out the file; None where the service does."""
+        seconds = self._settings.presigned_seconds
+        return await self._store.sign(blob.key, seconds=seconds) if seconds else None
 
     async def modules(self) -> Sequence[ModuleInfo]:
         """What every module has loaded."""
         return await self._backend.modules()
 
 
-def _checked(run_id: str) -> str:
-    # Ids are made here, and are part of keys: nothing else may be.
-    if not re.fullmatch(r"[0-9a-f]{32}", run_id):
-        raise NotFound(f"there is no run {run_id[:40]!r}: an id is 32 hexadecimal digits")
-    return run_id
-
-
-def _artifact_key(run: Run, name: str) -> str | None:
+def _artifact_path(run: Run, name: str) -> str | None:
     record = run.record
     if name == "source":
         return record.video_input.path

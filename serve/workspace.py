@@ -12,13 +12,13 @@ from serve.store import Store
 class StoreWorkspace:
     """A `models.steps.Workspace` on the store, for one step, in one thread.
 
-    with StoreWorkspace(store, run_id) as files:
+    with StoreWorkspace(store, folder) as files:
         outputs = step(record, model, files)
         files.keep()
     """
 
-    def __init__(self, store: Store, run_id: str) -> None:
-        self.run = f"runs/{run_id}"
+    def __init__(self, store: Store, folder: str) -> None:
+        self.made = folder
         self._store = store
         self._written: dict[str, Path] = {}
 
@@ -43,6 +43,6 @@ class StoreWorkspace:
         return path
 
     def keep(self) -> None:
-        """Put everything written into the store."""
+        """Put everything written into the store. What is there was made of the same, and stays: others may be reading it."""
         for key, path in self._written.items():
-            self._store.put(key, path)
+            self._store.put_new(key, path)

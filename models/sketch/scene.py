@@ -10,6 +10,7 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field
 
+from models import work
 from models.errors import MissingOutput
 from models.frame_description import Description, Shot
 from models.frame_selection import Selection, medoid
@@ -64,7 +65,10 @@ class SceneDetector(_Sketch):
 
     def detect(self, images: Sequence[Path]) -> list[FrameObjects]:
         """The tags of each image, in the images' order; `frame` is the position in `images`. Raises DamagedMedia."""
-        grids = [measure(image) for image in images]
+        grids = []
+        for done, image in enumerate(images):
+            work.step(done, len(images))
+            grids.append(measure(image))
         return [
             FrameObjects(
                 frame=frame,

@@ -10,7 +10,7 @@ from PIL import Image
 from models.errors import DamagedMedia
 from models.picture import read_picture
 from models.record import Options
-from models.video_input import MediaLimits, probe
+from models.video_input import MediaLimits, SourceFile, probe
 from tests import media_factory
 
 
@@ -26,7 +26,7 @@ ROTATED = (0x0112, 3, 1, struct.pack(">HH", 6, 0))
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_picture_is_upright_and_as_large_as_it_was_said_to_be(tmp_path: Path, orientation: int) -> None:
     image = media_factory.make_image(tmp_path / "a.jpg", orientation=orientation, size=(80, 40))
-    seen = probe(image, name="a.jpg", key="a", options=Options(), limits=MediaLimits())
+    seen = probe(SourceFile.of(image, name="a.jpg", key="a"), options=Options(), limits=MediaLimits())
     upright = read_picture(image)
     assert upright.size == (seen.width, seen.height)
     assert upright.size == ((40, 80) if orientation >= 5 else (80, 40))
@@ -44,7 +44,7 @@ def test_a_picture_is_upright_and_as_large_as_it_was_said_to_be(tmp_path: Path, 
 def test_tags_that_nobody_asked_for_do_not_matter(tmp_path: Path, strange: tuple[int, int, int, bytes]) -> None:
     path = tmp_path / "a.jpg"
     Image.fromarray(media_factory.numbered_picture(3, size=(80, 40))).save(path, exif=_exif(ROTATED, strange))
-    probe(path, name="a.jpg", key="a", options=Options(), limits=MediaLimits())
+    probe(SourceFile.of(path, name="a.jpg", key="a"), options=Options(), limits=MediaLimits())
     assert read_picture(path).size == (40, 80)
 
 

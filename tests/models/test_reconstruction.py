@@ -27,7 +27,7 @@ from models.reconstruction import (
     result_format,
 )
 from models.record import AUDIO_FORMATS, VIDEO_FORMATS, Options, Reconstruction, StemKind, VideoInput
-from models.video_input import MediaLimits, probe
+from models.video_input import MediaLimits, SourceFile, probe
 from tests.media_factory import frame_number, make_animation, make_image, make_video
 
 AUDIO_FRAME = 1024 / 48_000  # seconds, AAC's; Opus's is shorter
@@ -65,7 +65,7 @@ def make(tmp_path: Path) -> Make:
 
 
 def look(source: Path, **options: Any) -> VideoInput:
-    return probe(source, name=source.name, key="source", options=Options(**options), limits=MediaLimits())
+    return probe(SourceFile.of(source, name=source.name, key="source"), options=Options(**options), limits=MediaLimits())
 
 
 def tone(hertz: float, *, seconds: float = 1, amplitude: float = 0.25) -> Samples:

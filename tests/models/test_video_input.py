@@ -17,7 +17,7 @@ from models import media
 from models.errors import DamagedMedia, InputTooLarge, InvalidInput, UnsupportedMedia
 from models.file_signatures import description
 from models.record import Options, VideoInput
-from models.video_input import MediaLimits, display_name, file_token, probe
+from models.video_input import MediaLimits, SourceFile, display_name, file_token, probe
 from tests.media_factory import (
     Trap,
     corrupt,
@@ -36,7 +36,8 @@ VIDEO_ENDINGS = {
 
 
 def look_at(path: Path, *, name: str | None = None, **limits: Any) -> VideoInput:
-    return probe(path, name=name or path.name, key="videos/x/source", options=Options(), limits=MediaLimits(**limits))
+    source = SourceFile.of(path, name=name or path.name, key="videos/x/source")
+    return probe(source, options=Options(), limits=MediaLimits(**limits))
 
 
 def refusal(path: Path, error: type[InvalidInput], **limits: Any) -> str:

@@ -1,6 +1,5 @@
-"""The whole service in this process: the real deployments' classes, store, runner and web layer, without Ray."""
+"""The whole service in this process: the real deployments' classes, store, worker and web layer, without Ray."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,34 +7,77 @@ from typing import Any
 import httpx
 
 from models.prompt_enhancement import PromptEnhancer
-from models.record import ModuleInfo
+from models.record import Module, ModuleInfo, Outputs, Record
 from serve import deployments
+from serve.access import ApiKeys
+from serve.active import ActiveRuns
+from serve.alone import ModuleService
 from serve.http import create_app
-from serve.pipeline import SERVED_BY, calls_of
+from serve.metrics import Metrics, NoMetrics
+from serve.modules import Modules, units_of
+from serve.pipeline import SERVED_BY, servers_of
 from serve.runner import Runner
 from serve.service import Backend, RunService
 from serve.settings import AppSettings
 from serve.store import Store
+from serve.worker import Worker
 
 
 @asynccontextmanager
-async def local_http(settings: AppSettings) -> AsyncIterator[httpx.AsyncClient]:
-    """An HTTP client of the service. Its runs go on until the block ends."""
+async def local_http(
+    settings: AppSettings, *, metrics: Metrics | None = None, keys: dict[str, str] | None = None
+) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client of the service. Runs that have not ended when the block ends are left as they are."""
+    metrics = metrics or NoMetrics()
     servers: dict[str, Any] = {name: getattr(deployments, name)(settings) for name in set(SERVED_BY.values())}
-    served = {name: server.run for name, server in servers.items()}
-    calls = calls_of(served, PromptEnhancer(settings.prompt_enhancement))
     store = Store(settings.store)
-    runner = Runner(store, calls, owner="this test")
-    working: list[asyncio.Task[None]] = []
+    modules = Modules(store, servers_of(servers, PromptEnhancer(settings.prompt_enhancement)))
+    runner = Runner(store, modules, metrics, pauses=settings.runs.retry_pauses)
+    worker = Worker(ActiveRuns(store), runner.execute, metrics, settings.runs)
+    worker.start()
 
-    async def start(run_id: str) -> None:
-        working.append(asyncio.create_task(runner.execute(run_id)))
+    async def nudge() -> None:
+        worker.nudge()
 
-    async def modules() -> Sequence[ModuleInfo]:
+    async def compute(module: Module, record: Record, key: str | None) -> Outputs:
+        for unit in units_of(record, module):
+            record = record.append(await modules.compute(unit, record, run_id=None, key=key))
+        return Outputs.model_validate({module: getattr(record, module)})
+
+    async def loaded() -> Sequence[ModuleInfo]:
         return [await server.info() for server in servers.values()]
 
-    service = RunService(store, Backend(servers["FrameExtractor"].probe, start, modules))
-    transport = httpx.ASGITransport(app=create_app(service, upload_bytes=settings.upload_bytes))
-    async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=120) as client:
+    backend = Backend(servers["FrameExtractor"].probe, nudge, compute, loaded)
+    try:
+        async with local_client(store, backend, settings, metrics=metrics, keys=keys) as client:
+            yield client
+    finally:
+        await worker.stop()
+
+
+@asynccontextmanager
+async def local_client(
+    store: Store,
+    backend: Backend,
+    settings: AppSettings,
+    *,
+    metrics: Metrics | None = None,
+    keys: dict[str, str] | None = None,
+) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client of the web layer over this graph. `keys`: API keys by name."""
+    service = RunService(store, backend, settings, metrics or NoMetrics())
+    environ = {"IMMERSIVAUDIO_API_KEYS": ",".join(f"{name}:{secret}" for name, secret in (keys or {}).items())}
+
+    async def read_metrics() -> str:
+        return ""
+
+    app = create_app(
+        service,
+        ModuleService(store, service.uploads, backend, settings),
+        settings=settings,
+        keys=ApiKeys.load(settings.access, environ),
+        read_metrics=read_metrics,
+    )
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=120) as client:
         yield client
-    await asyncio.gather(*working)

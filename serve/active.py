@@ -1,0 +1,136 @@
+"""Unfinished runs, and who works on them.
+
+    active/<run id>/000000[.<API key's name>]   the run is accepted, and has not ended
+    active/<run id>/000001 …                    claims, each created once; the last one is the owner's
+    owners/<owner>.json                         the owner's sign of life, renewed as long as it lives
+    ended/<run id>                              written at the end: its age decides when the run is deleted
+
+A claim is taken by creating the next number, so of two that try, one succeeds. An owner has lost its runs when its sign of life has
+not changed for `lease_seconds` of the observer's own clock: nobody compares the clocks of two machines.
+"""
+
+import re
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+
+from models.errors import StorageFailed
+from serve.store import Entry, Store, Taken
+
+_PLACE = re.compile(r"active/([0-9a-f]{32})/(\d{6})(?:\.([a-z0-9_-]+))?")
+
+
+@dataclass(frozen=True)
+class ActiveRun:
+    """One unfinished run."""
+
+    run_id: str
+    key: str | None
+    """Name of the API key that it belongs to."""
+    since: float
+    """Unix time at which it was accepted, seconds."""
+    claims: int
+    """How often it was taken; 0 while it waits."""
+
+
+class ActiveRuns:
+    """What the store knows of unfinished runs."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def open(self, run_id: str, key: str | None) -> None:
+        """The run exists, and waits."""
+        await self._store.create(f"active/{run_id}/000000{'.' + key if key else ''}", b"{}")
+
+    async def close(self, run_id: str) -> None:
+        """The run has ended."""
+        await self._store.write(f"ended/{run_id}", b"{}")
+        await self.forget(run_id)
+
+    async def forget(self, run_id: str) -> None:
+        """There is no such run."""
+        await self._store.delete_all(f"active/{run_id}")
+
+    async def all(self) -> list[ActiveRun]:
+        """Every unfinished run, the oldest first."""
+        found: dict[str, list[tuple[int, str | None, Entry]]] = defaultdict(list)
+        for entry in await self._store.entries("active"):
+            if match := _PLACE.fullmatch(entry.key):
+                found[match[1]].append((int(match[2]), match[3], entry))
+        runs = []
+        for run_id, claims in found.items():
+            key = next((key for _, key, _ in claims if key), None)
+            since = min(entry.modified for _, _, entry in claims)
+            runs.append(ActiveRun(run_id, key, since, max(number for number, _, _ in claims)))
+        return sorted(runs, key=lambda run: (run.since, run.run_id))
+
+    async def claim(self, run: ActiveRun, owner: str) -> bool:
+        """Take the run, as it was seen. False: somebody else has it."""
+        try:
+            await self._store.create(_claim_key(run.run_id, run.claims + 1), owner.encode())
+        except Taken:
+            return False
+        return True
+
+    async def owner_of(self, run: ActiveRun) -> str | None:
+        """Who has claimed it last; None where that cannot be told any more."""
+        data = await self._store.read(_claim_key(run.run_id, run.claims))
+        return data.decode() if data else None
+
+    async def beat(self, owner: str) -> None:
+        """The owner's sign of life."""
+        await self._store.write(_beat_key(owner), f"{time.time_ns()}".encode())
+
+    async def last_beat(self, owner: str) -> bytes | None:
+        """The owner's last sign of life, to be compared with what it was before; None when it has said goodbye."""
+        return await self._store.read(_beat_key(owner))
+
+    async def goodbye(self, owner: str) -> None:
+        """Its runs are free at once."""
+        await self._store.delete(_beat_key(owner))
+
+
+class Leases:
+    """Which owners are alive, as one observer sees them."""
+
+    def __init__(self, active: ActiveRuns, *, lease_seconds: float) -> None:
+        self._active = active
+        self._lease_seconds = lease_seconds
+        self._seen: dict[str, tuple[bytes, float]] = {}
+        self._owners: dict[tuple[str, int], str] = {}
+
+    async def owner_of(self, run: ActiveRun) -> str | None:
+        """Who has claimed the run. Claims never change, so each is read once."""
+        place = (run.run_id, run.claims)
+        if place not in self._owners and (owner := await self._active.owner_of(run)):
+            self._owners[place] = owner
+        return self._owners.get(place)
+
+    async def has_lapsed(self, owner: str) -> bool:
+        """Whether the owner has not given a sign of life for `lease_seconds`, or has said goodbye."""
+        beat = await self._active.last_beat(owner)
+        if beat is None:
+            return True
+        before, since = self._seen.get(owner, (b"", 0.0))
+        if beat != before:
+            self._seen[owner] = (beat, time.monotonic())
+            return False
+        return time.monotonic() - since > self._lease_seconds
+
+    def forget_all_but(self, runs: list[ActiveRun]) -> None:
+        """Keep nothing in memory of runs that have ended."""
+        places = {(run.run_id, run.claims) for run in runs}
+        self._owners = {place: owner for place, owner in self._owners.items() if place in places}
+        owners = set(self._owners.values())
+        self._seen = {owner: seen for owner, seen in self._seen.items() if owner in owners}
+
+
+def _claim_key(run_id: str, number: int) -> str:
+    if number > 999_999:
+        raise StorageFailed("a run was taken over a million times")
+    return f"active/{run_id}/{number:06d}"
+
+
+def _beat_key(owner: str) -> str:
+    return f"owners/{owner}.json"

@@ -1,0 +1,42 @@
+"""What is refused before anything is computed: more than a run may ask for, and more runs than may wait."""
+
+from models.errors import InputTooLarge, TooBusy
+from models.frame_extraction import frame_count
+from models.record import VideoInput
+from serve.active import ActiveRuns
+from serve.settings import AppSettings
+
+RETRY_AFTER_SECONDS = 5
+
+
+class Admission:
+    """The limits of the settings."""
+
+    def __init__(self, active: ActiveRuns, settings: AppSettings) -> None:
+        self._active = active
+        self._settings = settings
+
+    async def check_room(self, key: str | None) -> None:
+        """Raise TooBusy when as many runs as are allowed are waiting, or unfinished for this API key."""
+        runs, limits = await self._active.all(), self._settings.runs
+        if sum(run.claims == 0 for run in runs) >= limits.waiting:
+            raise TooBusy(f"{limits.waiting} runs are waiting, which is as many as may; try again later")
+        if key and sum(run.key == key for run in runs) >= limits.per_key:
+            raise TooBusy(
+                f"this API key has {limits.per_key} unfinished runs, which is as many as may be; try again later"
+            )
+
+    def check_size(self, video_input: VideoInput) -> None:
+        """Raise InputTooLarge when the run would take more frames, or make more sound, than is allowed."""
+        options, settings = video_input.options, self._settings
+        most_frames = settings.frame_extraction.max_frames
+        if video_input.duration_seconds is not None:
+            frames = frame_count(video_input.duration_seconds, k=options.k)
+            if frames > most_frames:
+                raise InputTooLarge(f"k = {options.k:g} asks for {frames} frames; at most {most_frames} are taken")
+        sound = video_input.result_seconds * len(options.stems) * options.candidates
+        if sound > settings.max_audio_seconds:
+            raise InputTooLarge(
+                f"{sound:g} s of sound are asked for, over all stems and candidates; "
+                f"at most {settings.max_audio_seconds:g} s are made for one run"
+            )

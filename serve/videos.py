@@ -1,0 +1,114 @@
+"""Source files, each kept once, and everything that was made of them: `videos/<token>/`.
+
+    source.<ending>       what was sent
+    outputs/<digest>.json, made/<digest>/…   what modules made of it; see `serve/modules.py`
+    holds/<holder>[.<API key's name>]        a run or an upload that needs it
+    deleting              somebody deletes it at this moment
+
+A video is deleted when nobody holds it. Whoever wants it writes its hold first and looks for `deleting` afterwards; whoever deletes
+it writes `deleting` first and looks for holds afterwards: at least one of the two sees the other.
+"""
+
+import asyncio
+import time
+from pathlib import PurePosixPath
+
+from models.errors import NotFound, StorageFailed
+from models.record import VideoInput
+from serve.store import Store, Taken
+
+WAIT_SECONDS = 10.0
+STALE_SECONDS = 600.0  # no deletion takes as long
+NOT_FILES = ("holds", "outputs", "deleting")
+
+
+def holder(of: str, key: str | None) -> str:
+    """The name of a hold: of a run or an upload, and the API key that it belongs to."""
+    return f"{of}.{key}" if key else of
+
+
+class Videos:
+    """The videos in the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def keep(self, sent: str, video_input: VideoInput, held_by: str) -> str:
+        """Hold the video, and put what was sent there unless the same bytes are there already. Returns the source's key.
+
+        Raises NotFound when neither is there.
+        """
+        await self.hold(video_input.token, held_by)
+        source = f"videos/{video_input.token}/source.{video_input.container}"
+        if await self._store.blob(source) is None:
+            try:
+                await self._store.move(sent, source)
+            except FileNotFoundError:
+                if await self._store.blob(source) is None:  # else another run of the same upload was quicker
+                    await self.release(video_input.token, held_by)
+                    raise NotFound("the file is not there any more; send it again") from None
+        return source
+
+    async def hold(self, token: str, held_by: str) -> None:
+        """From now on the video stays. Raises StorageFailed when it is being deleted, and that takes long."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            await self._store.write(f"videos/{token}/holds/{held_by}", b"{}")
+            if await self._store.blob(f"videos/{token}/deleting") is None:
+                return
+            if time.monotonic() > deadline:
+                await self._store.delete(f"videos/{token}/holds/{held_by}")
+                raise StorageFailed("an earlier copy of this file is still being deleted; try again in a while")
+            await asyncio.sleep(0.1)
+
+    async def release(self, token: str, held_by: str) -> None:
+        """Give the video up. The last to do so deletes it."""
+        await self._store.delete(f"videos/{token}/holds/{held_by}")
+        await self.delete_unheld(token)
+
+    async def delete_unheld(self, token: str) -> None:
+        """Delete the video, if nobody holds it."""
+        if await self.holders(token):
+            await self._store.delete(f"videos/{token}/deleting")  # left by somebody who died over it
+            return
+        if not await self._begin_to_delete(token):
+            return
+        if not await self.holders(token):
+            for key in await self._store.keys(f"videos/{token}"):
+                if not key.startswith((f"videos/{token}/holds/", f"videos/{token}/deleting")):
+                    await self._store.delete(key)
+        await self._store.delete(f"videos/{token}/deleting")
+
+    async def _begin_to_delete(self, token: str) -> bool:
+        mark = f"videos/{token}/deleting"
+        try:
+            await self._store.create(mark, b"{}")
+        except Taken:
+            # Somebody deletes it beside us, and could take what is sent anew; unless he died over it long ago.
+            for entry in await self._store.entries(f"videos/{token}"):
+                if entry.key == mark and time.time() - entry.modified > STALE_SECONDS:
+                    await self._store.delete(mark)
+            return False
+        return True
+
+    async def holders(self, token: str) -> list[str]:
+        """Who holds it."""
+        return [PurePosixPath(key).name for key in await self._store.keys(f"videos/{token}/holds")]
+
+    async def check_access(self, token: str, key: str | None) -> None:
+        """Raise NotFound unless a run or an upload of this API key holds the video."""
+        keys = {name.partition(".")[2] or None for name in await self.holders(token)}
+        if key not in keys:
+            raise NotFound(f"there is no file with the token {token}")
+
+    async def files(self, token: str) -> set[str]:
+        """Keys of the source and of everything made of it."""
+        keys = await self._store.keys(f"videos/{token}")
+        return {key for key in keys if key.split("/")[2] not in NOT_FILES}
+
+    async def source(self, token: str) -> str:
+        """Key of the source. Raises NotFound."""
+        for key in sorted(await self.files(token)):
+            if key.startswith(f"videos/{token}/source."):
+                return key
+        raise NotFound(f"there is no file with the token {token}")

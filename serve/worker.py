@@ -1,0 +1,132 @@
+"""Works on runs: takes those that nobody has, and those whose owner has died, and executes them.
+
+One in every `Pipeline` replica. All that the workers know of each other is in the store; see `serve/active.py`.
+"""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+
+from models.errors import NotFound, StorageFailed
+from serve.active import ActiveRun, ActiveRuns, Leases
+from serve.detached import detached
+from serve.metrics import Metrics
+from serve.settings import RunSettings
+
+logger = logging.getLogger("ray.serve")
+
+LOOK_SECONDS = 1.0  # how often the store is looked through for runs to take
+BEATS_PER_LEASE = 4
+REST_SECONDS = 10.0  # before a run is tried again whose execution could not even be begun or logged
+ORPHAN_SECONDS = 60.0  # after which a run that was announced and never written is forgotten
+
+Execute = Callable[..., Awaitable[bool]]
+"""execute(run id, owner=…): takes a run to its end; False when it was lost to another owner."""
+
+
+class Worker:
+    """Owns runs, as many at once as the settings say. Everything that it must not forget is in the store."""
+
+    def __init__(self, active: ActiveRuns, execute: Execute, metrics: Metrics, settings: RunSettings) -> None:
+        self.owner = uuid.uuid4().hex
+        self._active = active
+        self._execute = execute
+        self._metrics = metrics
+        self._settings = settings
+        self._leases = Leases(active, lease_seconds=settings.lease_seconds)
+        self._working: dict[str, asyncio.Task[None]] = {}
+        self._resting: dict[str, float] = {}
+        self._wake = asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to look for runs. Returns at once."""
+        self._loops = [detached(self._beat()), detached(self._look())]
+
+    def check(self) -> None:
+        """Raise when the worker has stopped by itself: a replica like that is of no use."""
+        for loop in self._loops:
+            if loop.done():
+                raise RuntimeError("the worker has stopped") from (None if loop.cancelled() else loop.exception())
+
+    def nudge(self) -> None:
+        """There is something to take."""
+        self._wake.set()
+
+    async def stop(self) -> None:
+        """Leave every run as it is, for others to take at once."""
+        tasks = [*self._loops, *self._working.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._active.goodbye(self.owner)
+
+    async def _beat(self) -> None:
+        while True:
+            try:
+                await self._active.beat(self.owner)
+            except StorageFailed as error:  # its runs are lost only if that lasts, and then their logs say so
+                logger.warning("no sign of life could be given", exc_info=error)
+            await asyncio.sleep(self._settings.lease_seconds / BEATS_PER_LEASE)
+
+    async def _look(self) -> None:
+        await self._active.beat(self.owner)  # before the first claim: without one, its runs would be anybody's
+        while True:
+            try:
+                await self._take_what_is_free()
+            except StorageFailed as error:
+                logger.warning("the store could not be looked through for runs", exc_info=error)
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+
+    async def _take_what_is_free(self) -> None:
+        runs = await self._active.all()
+        waiting = sum(run.claims == 0 for run in runs)
+        self._metrics.queue(waiting, len(runs) - waiting)
+        self._leases.forget_all_but(runs)
+        for run in runs:
+            if len(self._working) >= self._settings.at_once:
+                break
+            if run.run_id not in self._working and await self._is_free(run):
+                await self._take(run)
+
+    async def _is_free(self, run: ActiveRun) -> bool:
+        if self._resting.get(run.run_id, 0) > time.monotonic():
+            return False
+        if run.claims == 0:
+            return True
+        owner = await self._leases.owner_of(run)
+        return owner is None or owner == self.owner or await self._leases.has_lapsed(owner)
+
+    async def _take(self, run: ActiveRun) -> None:
+        if await self._active.claim(run, self.owner):
+            task = self._working[run.run_id] = detached(self._work_on(run))
+            task.add_done_callback(lambda _: self._put_down(run.run_id))
+
+    def _put_down(self, run_id: str) -> None:
+        self._working.pop(run_id, None)
+        self._wake.set()  # there is room for another
+
+    async def _work_on(self, run: ActiveRun) -> None:
+        try:
+            if await self._execute(run.run_id, owner=self.owner):
+                await self._active.close(run.run_id)
+            self._resting.pop(run.run_id, None)
+        except NotFound:
+            self._rest(run.run_id)
+            if time.time() - run.since > ORPHAN_SECONDS:
+                await self._active.forget(run.run_id)
+        except Exception as error:
+            logger.error("a run could not be worked on", exc_info=error, extra={"run_id": run.run_id})
+            self._rest(run.run_id)
+
+    def _rest(self, run_id: str) -> None:
+        now = time.monotonic()
+        self._resting = {other: until for other, until in self._resting.items() if until > now}
+        self._resting[run_id] = now + REST_SECONDS

@@ -1,0 +1,96 @@
+"""What a rerun changes, keeps and refuses."""
+
+import pytest
+
+from models.errors import InvalidOptions, MissingOutput
+from models.record import Outputs, Record, Rerun
+from models.steps import READS
+from serve.rerun import changed
+from tests.serve import records
+
+
+@pytest.fixture
+def record() -> Record:
+    """Of a finished run."""
+    record = Record(video_input=records.video_input())
+    for module in READS:
+        parts = ("music", "sounds") if module == "audio_generation" else (None,)
+        for part in parts:
+            record = record.append(records.output(module, part))  # type: ignore[arg-type]
+    return record
+
+
+def begins_with(record: Record, **wanted: object) -> dict[str, str]:
+    """The outputs that the new run begins with, and where they come from."""
+    _, outputs = changed(record, Rerun.model_validate(wanted))
+    return {name: output.origin for name, output in outputs if output is not None}
+
+
+def test_other_options_alone_keep_nothing_since_the_cache_knows_better(record: Record) -> None:
+    options, outputs = changed(record, Rerun(options={"seed": 9, "music": False}))
+    assert outputs == Outputs()
+    assert (options.seed, options.music, options.k) == (9, False, record.video_input.options.k)
+
+
+def test_the_seed_stays_unless_it_is_asked_for(record: Record) -> None:
+    assert changed(record, Rerun())[0].seed == record.video_input.options.seed
+    assert changed(record, Rerun(options={"seed": None}))[0].seed is None
+
+
+def test_edited_prompts_keep_what_they_were_made_of(record: Record) -> None:
+    wanted = Rerun.model_validate({"edits": {"prompt_enhancement": {"music_prompt": "slow strings"}}})
+    _, outputs = changed(record, wanted)
+    assert outputs.prompt_enhancement is not None
+    assert outputs.prompt_enhancement.origin == "edited"
+    assert outputs.prompt_enhancement.music_prompt == "slow strings"
+    assert outputs.prompt_enhancement.sound_prompt == "s"
+    assert begins_with(record, edits=wanted.edits) == {
+        "frame_extraction": "kept",
+        "object_detection": "kept",
+        "frame_selection": "kept",
+        "frame_description": "kept",
+        "prompt_enhancement": "edited",
+    }
+
+
+def test_another_frame_is_described_anew(record: Record) -> None:
+    kept = begins_with(record, edits={"frame_selection": {"index": 0}})
+    assert kept == {"frame_extraction": "kept", "frame_selection": "edited"}
+
+
+def test_another_frame_and_another_description_go_together(record: Record) -> None:
+    edits = {"frame_selection": {"index": 0}, "frame_description": {"text": "A cat."}}
+    kept = begins_with(record, edits=edits)
+    assert kept == {"frame_extraction": "kept", "frame_selection": "edited", "frame_description": "edited"}
+
+
+def test_what_other_options_change_is_not_kept(record: Record) -> None:
+    kept = begins_with(record, options={"k": 3}, edits={"frame_description": {"text": "A cat."}})
+    assert kept == {"frame_description": "edited"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({"options": {"sead": 3}}, "sead"),
+        ({"options": {"k": 0}}, "k: .*greater than 0"),
+        ({"options": {"music": False, "sounds": False}}, "neither"),
+        ({"edits": {"frame_selection": {"index": 1}}}, "frames are 0 to 0, not 1"),
+        ({"options": {"k": 3}, "edits": {"frame_selection": {"index": 0}}}, "change k first"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(record: Record, wanted: dict[str, object], words: str) -> None:
+    with pytest.raises(InvalidOptions, match=words):
+        changed(record, Rerun.model_validate(wanted))
+
+
+def test_what_was_never_computed_cannot_be_edited(record: Record) -> None:
+    early = record.model_copy(update={"frame_description": None})
+    with pytest.raises(MissingOutput, match="frame_description"):
+        changed(early, Rerun.model_validate({"edits": {"frame_description": {"text": "x"}}}))
+
+
+def test_an_image_has_no_frame_to_select(record: Record) -> None:
+    image = Record(video_input=records.image_input())
+    with pytest.raises(InvalidOptions, match="image"):
+        changed(image, Rerun.model_validate({"edits": {"frame_selection": {"index": 0}}}))
