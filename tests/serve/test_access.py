@@ -220,15 +220,15 @@ def raw(address: str, path: str, *headers: str) -> tuple[int, list[str]]:
 def test_serve_hands_on_who_asks_and_answers_with_one_id(cluster: str) -> None:
     from ray import serve as rs
 
-    build = application  # by value: a replica cannot import this module
-
     @rs.ingress()
     class Guarded:
         def __serve_build_asgi_app__(self) -> FastAPI:
-            return build()
+            return application(settings=CORS)
 
     rs.run(rs.deployment(ray_actor_options={"num_cpus": 0.1})(Guarded).bind(), name="guarded", route_prefix="/guarded")
     try:
+        page = httpx.get(f"{cluster}/guarded/v1/broken", headers={"origin": STUDIO})
+        assert (page.status_code, page.headers["access-control-allow-origin"]) == (500, STUDIO)
         local = "Host: 127.0.0.1"
         assert raw(cluster, "/guarded/v1/who", local)[0] == 200
         assert raw(cluster, "/guarded/v1/who", "Host: evil.example")[0] == 403
