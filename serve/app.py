@@ -27,8 +27,7 @@ LOAD_ATTEMPTS = 2  # weights that cannot be had will not be there at the twentie
 
 def build(settings: AppSettings) -> Application:
     """The application that `serve run serve_config.yaml` deploys."""
-    if "://" not in settings.store:  # replicas may have another working directory
-        settings = settings.model_copy(update={"store": str(Path(settings.store).absolute())})
+    settings = _with_absolute_paths(settings)
     modules = {
         "FrameExtractor": _bind(FrameExtractor, settings),
         "ObjectDetector": _bind(ObjectDetector, settings),
@@ -40,6 +39,17 @@ def build(settings: AppSettings) -> Application:
     }
     pipeline = _bind(Pipeline, settings, modules)
     return _bind(Ingress, settings, pipeline, modules["FrameExtractor"])
+
+
+def _with_absolute_paths(settings: AppSettings) -> AppSettings:
+    """Replicas may have another working directory."""
+    update: dict[str, Any] = {}
+    if "://" not in settings.store:
+        update["store"] = str(Path(settings.store).absolute())
+    if settings.access.keys_file:
+        keys_file = settings.access.keys_file.expanduser().absolute()
+        update["access"] = settings.access.model_copy(update={"keys_file": keys_file})
+    return settings.model_copy(update=update)
 
 
 def _bind(deployed: type, *arguments: Any) -> Application:

@@ -82,7 +82,8 @@ class ModuleServer:
             await asyncio.wait([result, its_turn], return_when=asyncio.FIRST_COMPLETED)
             seconds = self._deadline(task.record)
             async with asyncio.timeout(seconds):
-                return await result
+                outputs: Outputs = await result
+                return outputs
         except TimeoutError as error:
             raise DeadlinePassed(f"it took longer than the {seconds:g} s that it may") from error
         finally:

@@ -105,6 +105,12 @@ class RunLog:
                 raise LostRun(f"event {event.seq} of run {self.run.id} was written by somebody else") from error
             self.run, self._seq = run, event.seq
 
+    async def catch_up(self) -> None:
+        """Read what others have written since."""
+        async with self._lock:
+            async for event in read_events(self._store, self.run.id, after=self._seq):
+                self.run, self._seq = self.run.apply(event), event.seq
+
     async def overtaken(self) -> None:
         """Wait until somebody else writes this log. Raises LostRun then, and never returns."""
         while True:
@@ -116,15 +122,13 @@ class RunLog:
 
 async def cancel(store: Store, run_id: str) -> Run:
     """The run, cancelled; as it is when it has ended already. Raises NotFound."""
-    while True:
-        log = await RunLog.open(store, run_id)
-        if log.run.ended_at is not None:
-            return log.run
+    log = await RunLog.open(store, run_id)
+    while log.run.ended_at is None:
         try:
             await log.append(Cancelled)
         except LostRun:  # its owner was quicker
-            continue
-        return log.run
+            await log.catch_up()
+    return log.run
 
 
 async def read_events(store: Store, run_id: str, *, after: int) -> AsyncIterator[Event]:

@@ -104,7 +104,7 @@ class Modules:
         task = Task(record, f"{video}/made/{digest}", run_id, memory_was_short)
         outputs = await server.run(task)
         if identity is not None:
-            await self._store.write(kept_as, outputs.model_dump_json(exclude_none=True).encode())
+            await self._store.write(kept_as, outputs.model_dump_json().encode())
         return outputs
 
     async def _find(self, kept_as: str) -> Outputs | None:

@@ -47,7 +47,7 @@ class Retention:
         await self._uploads.expire(now)
         for folder in await self._store.folders("videos"):
             await self._tidy(folder.removeprefix("videos/"), before=now - GRACE_SECONDS)
-        for entry in await self._store.entries("owners"):
+        for entry in (*await self._store.entries("owners"), *await self._store.entries("incoming")):
             if now - entry.modified > GRACE_SECONDS:
                 await self._store.delete(entry.key)
 

@@ -55,7 +55,7 @@ class Runner:
                 logger.info("run taken over", extra={"run_id": run_id})
             await self._compute(log)
         except LostRun as error:
-            log = await RunLog.open(self._store, run_id)
+            await log.catch_up()
             logger.info("run given up: it is %s (%s)", log.run.status, error, extra={"run_id": run_id})
             return log.run.ended_at is not None
         self._metrics.run_ended(log.run.status)

@@ -68,7 +68,7 @@ class RunService:
 
         Also for a caller who leaves meanwhile: what was sent whole is either accepted, or gone.
         """
-        sent = Sent(f"uploads/{uuid.uuid4().hex}", name, token, with_seed(options))
+        sent = Sent(f"incoming/{uuid.uuid4().hex}", name, token, with_seed(options))
         return await to_the_end(self._submit(file, sent, key))
 
     async def _submit(self, file: BinaryIO, sent: Sent, key: str | None) -> Run:

@@ -40,16 +40,6 @@ def test_modules_run_one_after_another_in_a_folder(record: Record, tmp_path: Pat
     assert shot.frame not in shot.others
 
 
-@pytest.mark.parametrize("changed", [{"long_side": 320}, {"jpeg_quality": 50}])
-def test_frames_taken_otherwise_have_another_place(record: Record, tmp_path: Path, changed: dict[str, int]) -> None:
-    files = steps.Folder(tmp_path)
-    usual = steps.extract_frames(record, FrameExtractor(FrameExtractionSettings()), files)
-    again = steps.extract_frames(record, FrameExtractor(FrameExtractionSettings()), files)
-    other = steps.extract_frames(record, FrameExtractor(FrameExtractionSettings.model_validate(changed)), files)
-    assert again == usual
-    assert other.folder != usual.folder
-
-
 @pytest.mark.parametrize("module", [module for module in MODULES if steps.READS.get(module)])
 def test_a_record_that_lacks_what_a_module_reads_is_refused_by_name(module: str) -> None:
     with pytest.raises(MissingOutput, match=steps.READS[module][0]):  # type: ignore[index]

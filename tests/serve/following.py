@@ -23,7 +23,7 @@ async def run_to_the_end(http: httpx.AsyncClient, file: Path, **options: object)
             headers={"accept": "application/x-ndjson"},
         )
     assert answer.status_code == 200, answer.text
-    assert json.loads(answer.text.splitlines()[-1])["type"] in ("finished", "failed")
+    assert json.loads(answer.text.splitlines()[-1])["type"] in ("finished", "failed", "cancelled")
     return Run.model_validate_json((await http.get(answer.headers["location"])).text)
 
 

@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 
-from models.record import MODULES, Run
+from models.record import MODULES, SCHEMA_VERSION, Run
 from serve.settings import AppSettings
 from tests import media_factory
 from tests.serve.following import download, picture_packets, picture_seconds, run_to_the_end, sound_of
@@ -218,4 +218,4 @@ async def test_what_is_loaded_is_said(http: httpx.AsyncClient) -> None:
 async def test_a_record_opens_again_from_its_own_json(finished: Run) -> None:
     text = finished.model_dump_json()
     assert Run.model_validate_json(text) == finished
-    assert json.loads(text)["record"]["schema_version"] == 1
+    assert json.loads(text)["record"]["schema_version"] == SCHEMA_VERSION

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import io
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -11,58 +12,69 @@ import httpx
 import pytest
 
 from models.errors import DamagedMedia
-from models.record import Finished, ModuleDone, ModuleInfo, Options, Started, VideoInput
-from serve.http import create_app
+from models.record import Finished, Module, ModuleDone, ModuleInfo, Options, Outputs, Record, Started, VideoInput
 from serve.log import RunLog
+from serve.metrics import NoMetrics
 from serve.service import Backend, RunService
+from serve.settings import AppSettings
+from serve.sources import Sent
 from serve.store import Store
 from tests.serve import records
+from tests.serve.local import local_client
 
 LARGEST = 200_000
 VIDEO = b"\x00\x01video" * 1000
+TOKEN = hashlib.md5(VIDEO).hexdigest()
 
 
 class Graph:
-    """Stands behind the service: knows every file that begins like VIDEO, and only notes what it should start."""
+    """Stands behind the service: knows every file that begins like VIDEO, and only notes what it should do."""
 
-    def __init__(self) -> None:
-        self.started: list[str] = []
-        self.options: list[Options] = []
-        self.names: list[str] = []
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.nudged = 0
+        self.sent: list[Sent] = []
+        self.computed: list[tuple[Module, Record]] = []
         self.answers = True
+        self.seconds = 10.0
 
-    async def probe(self, key: str, name: str, options: Options) -> VideoInput:
-        self.options.append(options)
-        self.names.append(name)
-        data = await self.store.read(key)
+    async def probe(self, sent: Sent) -> VideoInput:
+        self.sent.append(sent)
+        data = await self.store.read(sent.path)
         if data is None or not data.startswith(VIDEO[:7]):
             raise DamagedMedia("no frame of this file decodes")
-        return records.video_input(name=name or "unnamed", path=key, options=options)
+        changes = {"token": sent.token, "path": sent.path, "options": sent.options, "duration_seconds": self.seconds}
+        return records.video_input(name=sent.name or "unnamed", **changes)
 
-    async def start(self, run_id: str) -> None:
-        self.started.append(run_id)
+    async def nudge(self) -> None:
+        self.nudged += 1
+
+    async def compute(self, module: Module, record: Record, key: str | None) -> Outputs:
+        self.computed.append((module, record))
+        return records.output(module, "music")
 
     async def modules(self) -> Sequence[ModuleInfo]:
         if not self.answers:
             await asyncio.sleep(60)
         return [ModuleInfo(module="frame_extraction", model="ffmpeg", device="cpu", profile="any")]
 
-    store: Store
+    @property
+    def backend(self) -> Backend:
+        return Backend(self.probe, self.nudge, self.compute, self.modules)
+
+
+def settings_of(**given: object) -> AppSettings:
+    return AppSettings.model_validate({"upload_bytes": LARGEST, "heartbeat_seconds": 0.1, **given})
 
 
 @pytest.fixture
 def graph(tmp_path: Path) -> Graph:
-    graph = Graph()
-    graph.store = Store(str(tmp_path / "store"))
-    return graph
+    return Graph(Store(str(tmp_path / "store")))
 
 
 @pytest.fixture
 async def http(graph: Graph) -> AsyncIterator[httpx.AsyncClient]:
-    service = RunService(graph.store, Backend(graph.probe, graph.start, graph.modules), heartbeat_seconds=0.1)
-    app = create_app(service, upload_bytes=LARGEST)
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with local_client(graph.store, graph.backend, settings_of()) as client:
         yield client
 
 
@@ -88,7 +100,8 @@ async def test_a_video_is_accepted_and_started(http: httpx.AsyncClient, graph: G
     assert answer.status_code == 202
     run = answer.json()
     assert answer.headers["location"] == f"/v1/runs/{run['id']}"
-    assert graph.started == [run["id"]]
+    assert await graph.store.keys("active") == [f"active/{run['id']}/000000"]
+    assert graph.nudged == 1
     assert run["status"] == "accepted"
     assert run["record"]["video_input"]["options"]["k"] == 5
     assert (await http.get(answer.headers["location"])).json() == run
@@ -124,7 +137,6 @@ async def test_wrong_options_are_refused_by_name_and_with_their_bounds(
 ) -> None:
     answer = await http.post("/v1/runs", files={"file": ("a.mp4", VIDEO)}, data={"options": options})
     assert_problem(answer, 422, *words)
-    assert graph.started == []
     assert files_in(tmp_path) == []
 
 
@@ -133,7 +145,6 @@ async def test_a_file_that_is_not_a_video_leaves_nothing_behind(
 ) -> None:
     answer = await http.post("/v1/runs", files={"file": ("a.mp4", b"<html>not a video</html>")})
     assert_problem(answer, 422, "no frame")
-    assert graph.started == []
     assert files_in(tmp_path) == []
 
 
@@ -190,7 +201,13 @@ async def test_a_files_name_is_never_part_of_a_path(http: httpx.AsyncClient, tmp
     answer = await http.post("/v1/runs", files={"file": (name, VIDEO)})
     assert answer.status_code == 202
     stored = {str(path.relative_to(tmp_path / "store")) for path in files_in(tmp_path)}
-    assert stored == {f"videos/{records.TOKEN}/source.mp4", f"runs/{answer.json()['id']}/events/000001.json"}
+    run = answer.json()["id"]
+    assert stored == {
+        f"videos/{TOKEN}/source.mp4",
+        f"videos/{TOKEN}/holds/{run}",
+        f"runs/{run}/events/000001.json",
+        f"active/{run}/000000",
+    }
 
 
 async def _ended_run(http: httpx.AsyncClient, graph: Graph) -> str:
@@ -227,15 +244,14 @@ async def test_events_are_told_as_ndjson_from_anywhere(http: httpx.AsyncClient, 
 
 
 async def test_following_a_submission_streams_its_events(http: httpx.AsyncClient, graph: Graph) -> None:
-    async def start(run_id: str) -> None:
-        log = await RunLog.open(graph.store, run_id)
+    async def finish() -> None:
+        (marker,) = await graph.store.keys("active")
+        log = await RunLog.open(graph.store, marker.split("/")[1])
         await log.append(Finished)
 
-    graph.start = start  # type: ignore[method-assign]
+    graph.nudge = finish  # type: ignore[method-assign]
     headers = {"accept": "application/x-ndjson"}
-    service = RunService(graph.store, Backend(graph.probe, start, graph.modules))
-    transport = httpx.ASGITransport(app=create_app(service, upload_bytes=LARGEST))
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with local_client(graph.store, graph.backend, settings_of()) as client:
         answer = await client.post(
             "/v1/runs", params={"follow": True}, files={"file": ("a.mp4", VIDEO)}, headers=headers
         )
@@ -314,12 +330,11 @@ async def test_an_artifact_that_is_not_there_says_why(http: httpx.AsyncClient) -
 
 
 async def test_what_broke_in_us_is_a_500_without_its_secrets(http: httpx.AsyncClient, graph: Graph) -> None:
-    async def broken(key: str, name: str, options: Options) -> VideoInput:
+    async def broken(sent: Sent) -> VideoInput:
         raise OSError("/secret/path is gone")
 
-    service = RunService(graph.store, Backend(broken, graph.start, graph.modules))
-    transport = httpx.ASGITransport(app=create_app(service, upload_bytes=LARGEST), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    graph.probe = broken  # type: ignore[method-assign]
+    async with local_client(graph.store, graph.backend, settings_of()) as client:
         answer = await client.post("/v1/runs", files={"file": ("a.mp4", VIDEO)})
     assert_problem(answer, 500)
     assert "secret" not in answer.text
@@ -328,7 +343,7 @@ async def test_what_broke_in_us_is_a_500_without_its_secrets(http: httpx.AsyncCl
 async def test_readiness_is_that_of_the_modules(
     http: httpx.AsyncClient, graph: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serve.http.READY_SECONDS", 0.05)
+    monkeypatch.setattr("serve.http_modules.READY_SECONDS", 0.05)
     assert (await http.get("/readyz")).json() == {"status": "ready"}
     assert (await http.get("/v1/modules")).json()[0]["model"] == "ffmpeg"
     graph.answers = False
@@ -393,41 +408,38 @@ async def test_the_same_video_twice_is_kept_once(http: httpx.AsyncClient, tmp_pa
     assert len([path for path in files_in(tmp_path) if path.name == "source.mp4"]) == 1
 
 
-async def test_a_run_that_nobody_takes_ends_in_words(http: httpx.AsyncClient, graph: Graph, tmp_path: Path) -> None:
-    async def dead(run_id: str) -> None:
+async def test_a_run_that_nobody_is_told_of_is_accepted_all_the_same(http: httpx.AsyncClient, graph: Graph) -> None:
+    async def dead() -> None:
         raise ConnectionError("the pipeline is gone")
 
-    service = RunService(graph.store, Backend(graph.probe, dead, graph.modules))
-    transport = httpx.ASGITransport(app=create_app(service, upload_bytes=LARGEST), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        assert_problem(await submit(client), 500)
-    (log,) = (tmp_path / "store" / "runs").iterdir()
-    run = (await http.get(f"/v1/runs/{log.name}")).json()
-    assert (run["status"], run["error"]["message"]) == ("failed", "the run could not be started")
+    graph.nudge = dead  # type: ignore[method-assign]
+    async with local_client(graph.store, graph.backend, settings_of()) as client:
+        answer = await submit(client)
+    assert answer.status_code == 202
+    assert await graph.store.keys("active") == [f"active/{answer.json()['id']}/000000"]
 
 
 async def test_who_leaves_while_a_file_comes_in_leaves_no_half_of_it(graph: Graph, tmp_path: Path) -> None:
-    service = RunService(graph.store, Backend(graph.probe, graph.start, graph.modules))
+    service = RunService(graph.store, graph.backend, settings_of(), NoMetrics())
     for turns in range(12):
         file = io.BytesIO(VIDEO * 40)
-        task = asyncio.create_task(service.submit(file, name="a.mp4", options=Options()))
+        task = asyncio.create_task(service.submit(file, name="a.mp4", token=TOKEN, options=Options(), key=None))
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
     stored = {path.relative_to(tmp_path / "store").parts[0] for path in files_in(tmp_path)}
-    assert "uploads" not in stored
-    for log in (tmp_path / "store" / "runs").iterdir() if "runs" in stored else ():
-        assert log.name in graph.started
+    assert "incoming" not in stored
+    runs = {path.name for path in (tmp_path / "store" / "runs").iterdir()} if "runs" in stored else set()
+    assert {key.split("/")[1] for key in await graph.store.keys("active")} == runs
 
 
 async def test_a_dead_module_makes_the_service_unready_not_broken(graph: Graph) -> None:
     async def dead() -> Sequence[ModuleInfo]:
         raise ConnectionError("no replica")
 
-    service = RunService(graph.store, Backend(graph.probe, graph.start, dead))
-    transport = httpx.ASGITransport(app=create_app(service, upload_bytes=LARGEST))
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    graph.modules = dead  # type: ignore[method-assign]
+    async with local_client(graph.store, graph.backend, settings_of()) as client:
         assert_problem(await client.get("/readyz"), 503, "try again")
         assert_problem(await client.get("/v1/modules"), 503)

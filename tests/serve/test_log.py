@@ -1,4 +1,7 @@
-"""A run is its log, and its log is create-only."""
+"""A run is its log, and its log is create-only.
+
+`stored/` has a log and a record as each version of the schema wrote them.
+"""
 
 import asyncio
 from pathlib import Path
@@ -6,8 +9,20 @@ from pathlib import Path
 import pytest
 
 from models.errors import NotFound
-from models.record import Event, Failed, Finished, ModuleDone, Progress, Started
-from serve.log import Heartbeat, LostRun, RunLog, follow_events, progress_key
+from models.record import (
+    SCHEMA_VERSION,
+    Accepted,
+    Cancelled,
+    Event,
+    Failed,
+    Finished,
+    ModuleDone,
+    ModuleRetried,
+    Progress,
+    Record,
+    Started,
+)
+from serve.log import Heartbeat, LostRun, RunLog, cancel, event_key, follow_events, progress_key
 from serve.store import Store
 from tests.serve import records
 
@@ -91,3 +106,74 @@ async def test_a_run_that_ended_long_ago_is_told_from_anywhere(store: Store, aft
     await log.append(Finished)
     items = [item async for item in follow_events(store, RUN, after=after)]
     assert [item.seq for item in items if not isinstance(item, (Heartbeat, Progress))] == told
+
+
+STORED = Path(__file__).parent / "stored"
+
+
+def test_every_version_of_the_schema_is_kept() -> None:
+    assert {folder.name for folder in STORED.iterdir()} == {f"v{number}" for number in range(1, SCHEMA_VERSION + 1)}
+
+
+@pytest.mark.parametrize("version", sorted(folder.name for folder in STORED.iterdir()))
+async def test_what_an_older_version_stored_opens_and_goes_on(store: Store, version: str) -> None:
+    lines = (STORED / version / "log.ndjson").read_bytes().splitlines()
+    for seq, line in enumerate(lines, start=1):
+        await store.create(event_key(RUN, seq), line)
+    run = (await RunLog.open(store, RUN)).run
+    assert run.status == "finished"
+    assert run.record == Record.model_validate_json((STORED / version / "record.json").read_text())
+    assert run.record.schema_version == SCHEMA_VERSION
+    await store.delete(event_key(RUN, len(lines)))
+    log = await RunLog.open(store, RUN)
+    await log.append(Started, owner="somebody of today")
+    await log.append(Finished)
+    assert (await RunLog.open(store, RUN)).run.status == "finished"
+
+
+def test_a_record_of_a_later_version_is_refused_in_words() -> None:
+    record = Record(video_input=records.video_input()).model_dump() | {"schema_version": SCHEMA_VERSION + 1}
+    with pytest.raises(ValueError, match=f"schema version {SCHEMA_VERSION + 1}; versions 1 to {SCHEMA_VERSION}"):
+        Record.model_validate(record)
+
+
+async def test_cancelling_twice_or_after_the_end_changes_nothing(store: Store) -> None:
+    await RunLog.create(store, RUN, records.video_input())
+    assert [(await cancel(store, RUN)).status for _ in range(2)] == ["cancelled", "cancelled"]
+    assert await store.keys(f"runs/{RUN}/events") == [event_key(RUN, seq) for seq in (1, 2)]
+    other = await RunLog.create(store, "b" * 32, records.video_input())
+    await other.append(Finished)
+    assert (await cancel(store, "b" * 32)).status == "finished"
+
+
+async def test_a_cancel_that_meets_the_owners_events_comes_after_them(store: Store) -> None:
+    log = await RunLog.create(store, RUN, records.video_input())
+
+    async def write() -> None:
+        for number in range(50):
+            await log.append(
+                ModuleRetried, module="object_detection", attempt=number + 1, cause="deadline", pause_seconds=0
+            )
+
+    writing = asyncio.create_task(write())
+    await asyncio.sleep(0.01)
+    assert (await cancel(store, RUN)).status == "cancelled"
+    with pytest.raises(LostRun):
+        await writing
+    assert (await RunLog.open(store, RUN)).run.status == "cancelled"
+
+
+async def test_following_a_run_that_is_deleted_meanwhile_ends(store: Store) -> None:
+    await RunLog.create(store, RUN, records.video_input())
+    heard: list[str] = []
+    async with asyncio.timeout(3):
+        async for item in follow_events(store, RUN, heartbeat_seconds=0.05):
+            heard.append(item.type)
+            if heard.count("heartbeat") == 2:
+                await store.delete_all(f"runs/{RUN}")
+    assert heard == ["accepted", "heartbeat", "heartbeat"]
+
+
+def test_an_event_says_which_version_wrote_it() -> None:
+    assert Accepted(seq=1, at=0, video_input=records.video_input()).schema_version == 1
+    assert Cancelled(seq=1, at=0, schema_version=2).schema_version == 2
