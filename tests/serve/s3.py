@@ -7,6 +7,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -17,11 +18,9 @@ START_SECONDS = 60
 MOTO_SERVER = Path(os.environ.get("MOTO_SERVER", Path(sys.executable).with_name("moto_server")))
 
 
-@pytest.fixture(scope="session")
-def s3_endpoint() -> Iterator[str]:
-    """Address of the S3 API. For `request.getfixturevalue`, so that it only starts where it is needed."""
-    if not MOTO_SERVER.exists():
-        pytest.skip("moto's server is not installed here, nor named by $MOTO_SERVER")
+@contextmanager
+def s3_server() -> Iterator[str]:
+    """Address of an S3 API that is there until the block ends."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

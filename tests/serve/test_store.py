@@ -2,8 +2,7 @@
 
 import asyncio
 import os
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -11,18 +10,11 @@ import pytest
 
 from models.errors import StorageFailed, StorageFull
 from serve.store import Store, StoreWriter, Taken
-from tests.serve.s3 import new_bucket, s3_endpoint, unfinished, use_endpoint
+from tests.serve.s3 import unfinished, use_endpoint
 
-__all__ = ["s3_endpoint"]
+pytest_plugins = ("tests.serve.stores",)
 
 BIG = os.urandom(1 << 20) * 12
-
-
-@pytest.fixture(params=["folder", "bucket"])
-def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "folder":
-        return f"file://{tmp_path}/store"
-    return new_bucket(request.getfixturevalue("s3_endpoint"), monkeypatch)
 
 
 @pytest.fixture
@@ -33,21 +25,6 @@ def store(url: str) -> Store:
 @pytest.fixture
 def folder(tmp_path: Path) -> Store:
     return Store(f"{tmp_path}/store")
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 8 MiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m", "none", disk], check=False, capture_output=True
-    ).returncode:
-        pytest.skip("only root can mount a small disk")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "-l", disk], check=True)
 
 
 async def test_an_object_is_created_once(store: Store) -> None:
@@ -262,10 +239,8 @@ async def test_a_broken_store_is_said_without_naming_files(use: Callable[[Store]
     assert failure.value.__cause__ is not None
 
 
-async def test_a_bucket_that_is_not_there_is_a_failure(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    use_endpoint(request.getfixturevalue("s3_endpoint"), monkeypatch)
+async def test_a_bucket_that_is_not_there_is_a_failure(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_endpoint(s3_endpoint, monkeypatch)
     store = Store("s3://there-is-none/x")
     with pytest.raises(StorageFailed):
         await store.create("runs/a/1", b"x")
