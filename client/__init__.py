@@ -1,29 +1,52 @@
-"""How people use the service: Python client, command line and page. Knows HTTP and the record's schema only."""
+"""How people use the service: Python client, command line and page. Knows HTTP and the record's schema only.
+
+`ImmersivaudioClient` and `AsyncImmersivaudioClient` submit, follow, cancel, rerun, download and delete runs. Large files go up in
+parts and are taken up again after a broken connection; a busy service is waited for.
+"""
 
 from client.client import AsyncImmersivaudioClient, ImmersivaudioClient
 from client.errors import (
     ClientError,
     NotUnderstood,
     RequestRefused,
+    RunCancelled,
     RunFailed,
+    ServiceBusy,
     ServiceFailed,
     ServiceUnreachable,
 )
-from models.record import Event, ModuleInfo, Options, Progress, Record, Run
+from models.record import (
+    Edits,
+    Event,
+    FrameDescriptionEdit,
+    FrameSelectionEdit,
+    ModuleInfo,
+    Options,
+    Progress,
+    PromptEnhancementEdit,
+    Record,
+    Run,
+)
 
 __all__ = [
     "AsyncImmersivaudioClient",
     "ClientError",
+    "Edits",
     "Event",
+    "FrameDescriptionEdit",
+    "FrameSelectionEdit",
     "ImmersivaudioClient",
     "ModuleInfo",
     "NotUnderstood",
     "Options",
     "Progress",
+    "PromptEnhancementEdit",
     "Record",
     "RequestRefused",
     "Run",
+    "RunCancelled",
     "RunFailed",
+    "ServiceBusy",
     "ServiceFailed",
     "ServiceUnreachable",
 ]

@@ -1,16 +1,13 @@
-"""The command line: `immersivaudio enhance`, `immersivaudio modules`.
+"""The command line: `immersivaudio enhance`, `follow`, `rerun`, `cancel`, `delete`, `show`, `modules`.
 
 stdout carries the result and nothing else: the path it was written to, the record (`--json`), or the file itself (`-o -`).
-What happens meanwhile goes to stderr. Exit codes: 0 done, 1 the run failed, 2 bad usage or refused input, 3 no service
-answers, 130 stopped by Ctrl-C, 141 whoever read stdout went away.
+What happens meanwhile goes to stderr. Exit codes: 0 done, 1 the run failed or was cancelled, 2 bad usage or refused input, 3 no
+service answers or it stays busy, 130 stopped by Ctrl-C, 141 whoever read stdout went away.
 """
 
-import inspect
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import shlex
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,24 +19,31 @@ from rich.table import Table
 from rich.text import Text
 
 from client.client import DEFAULT_SERVER, ImmersivaudioClient
-from client.errors import ClientError, RequestRefused, RunFailed, ServiceUnreachable
-from client.files import Source
-from client.findings import printable
-from client.flags import options_from, parameters
-from client.protocol import finished, result_name
+from client.delivery import STDOUT, delivery_to, format_from, likely_format, print_record, source_from
+from client.errors import ClientError, RunCancelled, ServiceUnreachable
+from client.exit_codes import API_KEY, complain, exit_code, exit_codes, say
+from client.findings import printable, state, summary
+from client.flags import edit_flags, edits_from, option_flags, options_from, with_flags
+from client.protocol import finished
 from client.view import NoView, View, view_for
-from models.record import AUDIO_FORMATS, VIDEO_FORMATS, ModuleInfo, Options, Run
+from models.record import ModuleInfo, Run
+
+SERVER = "IMMERSIVAUDIO_SERVER"
 
 main = typer.Typer(
-    help="Gives a video the sound it deserves: music and sound effects made from what the picture shows.",
+    help="Gives a video the sound it deserves: music and sound effects made from what the picture shows. "
+    f"Where the service asks for an API key, it is read from the environment variable {API_KEY}.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
-Server = Annotated[
-    str, typer.Option("--server", envvar="IMMERSIVAUDIO_SERVER", metavar="URL", help="Where the service listens.")
-]
+Server = Annotated[str, typer.Option("--server", envvar=SERVER, metavar="URL", help="Where the service listens.")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
+RunIds = Annotated[list[str], typer.Argument(metavar="RUN...", help="The runs' ids.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the record, and nothing else.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite OUT if it is there.")]
+_OUT = "Where the result goes: a file, a folder, or - for stdout."
 
 
 def _version(wanted: bool) -> None:
@@ -55,6 +59,8 @@ def _every_command(
     pass
 
 
+@main.command()
+@with_flags(option_flags())
 def enhance(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A video or an image; - reads stdin.")],
     *,
@@ -64,42 +70,126 @@ def enhance(
             "-o",
             "--output",
             metavar="OUT",
-            help="Where the result goes: a file, a folder, or - for stdout. A file's ending chooses the format. "
+            help=f"{_OUT} A file's ending chooses the format. "
             "Default: FILE.immersivaudio.EXT beside FILE; stdout when FILE is -.",
         ),
     ] = None,
     server: Server = DEFAULT_SERVER,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the record, and nothing else.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT if it is there.")] = False,
+    as_json: AsJson = False,
+    force: Force = False,
     **given: Any,
 ) -> None:
     """Give a video or an image the sound it deserves."""
-    options = _format_from(output, options_from(given))
-    source = _source(file)
-    destination = _destination(file, output, as_json=as_json)
-    if destination:
-        _refuse_to_lose(destination.path(_likely_format(file, options)), file, force=force)
-    view = NoView() if as_json else view_for(Console(stderr=True))
-    with _exit_codes(), _service(server) as service:
-        run = _watched(service, view, source, options)
-        if destination is None:
-            service.download(run.id, result_name(run), sys.stdout.buffer)
-            return
-        path = destination.path(run.record.reconstruction.format if run.record.reconstruction else "mp4")
-        _refuse_to_lose(path, file, force=force)
-        service.download(run.id, result_name(run), path)
-        if as_json:
-            print(run.record.model_dump_json(indent=2))
-        else:
-            sys.stdout.buffer.write(os.fsencode(path) + b"\n")
+    options = format_from(output, options_from(given))
+    source = source_from(file)
+    path = source if isinstance(source, Path) else None
+    beside = str(path.parent) if path else STDOUT
+    stem = path.stem if path else "stdin"
+    delivery = delivery_to(output or beside, stem=stem, source=path, as_json=as_json, force=force)
+    delivery.refuse_to_lose(likely_format=likely_format(file, options))
+
+    def start(view: View) -> Run:
+        view.sending(path.name if path else "stdin")
+        name = None if path else "stdin"
+        return service.submit(source, options, name=name, on_upload=view.sent, on_busy=view.busy)
+
+    with exit_codes(), _service(server) as service:
+        delivery.deliver(service, _watched(service, start, quiet=as_json, server=server))
 
 
-# Typer reads the signature: one flag per option, instead of the keyword arguments that receive them.
-_own = inspect.signature(enhance)
-enhance.__signature__ = _own.replace(  # type: ignore[attr-defined]
-    parameters=[*(p for p in _own.parameters.values() if p.kind is not p.VAR_KEYWORD), *parameters()]
-)
-main.command()(enhance)
+@main.command()
+@with_flags([*option_flags(rerun=True), *edit_flags()])
+def rerun(
+    run_id: RunId,
+    *,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="OUT",
+            help=f"{_OUT} A file's ending chooses the format. Default: NEW_RUN.immersivaudio.EXT in this folder.",
+        ),
+    ] = None,
+    server: Server = DEFAULT_SERVER,
+    as_json: AsJson = False,
+    force: Force = False,
+    **given: Any,
+) -> None:
+    """Make a new run from RUN, with some things changed. What they don't touch is kept; nothing is uploaded again."""
+    options = format_from(output, options_from(given))
+    changes = options.model_dump(mode="json", exclude_unset=True)
+    edits = edits_from(given)
+    delivery = delivery_to(output or ".", as_json=as_json, force=force)
+    delivery.refuse_to_lose(likely_format="")
+
+    def start(view: View) -> Run:
+        return service.rerun(run_id, changes, edits, on_busy=view.busy)
+
+    with exit_codes(), _service(server) as service:
+        delivery.deliver(service, _watched(service, start, quiet=as_json, server=server))
+
+
+@main.command()
+def follow(
+    run_id: RunId,
+    *,
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", metavar="OUT", help=f"{_OUT} Default: the result is not fetched.")
+    ] = None,
+    server: Server = DEFAULT_SERVER,
+    as_json: AsJson = False,
+    force: Force = False,
+) -> None:
+    """Watch a run, from its beginning to its end; with -o, write its result."""
+    delivery = delivery_to(output, as_json=as_json, force=force) if output else None
+    if delivery:
+        delivery.refuse_to_lose(likely_format="")
+    with exit_codes(), _service(server) as service:
+        run = _watched(service, lambda _: service.run(run_id), quiet=as_json, server=server)
+        if delivery:
+            delivery.deliver(service, run)
+        elif as_json:
+            print_record(run)
+
+
+@main.command()
+def cancel(run_ids: RunIds, *, server: Server = DEFAULT_SERVER) -> None:
+    """Stop runs. What they have computed stays; a run that has ended stays as it is."""
+
+    def stop(service: ImmersivaudioClient, run_id: str) -> None:
+        run = service.cancel(run_id)
+        say(f"{run_id}: {state(run)}" if run.status == "cancelled" else f"{run_id} had ended: {state(run)}")
+
+    _for_each(run_ids, stop, server=server)
+
+
+@main.command()
+def delete(run_ids: RunIds, *, server: Server = DEFAULT_SERVER) -> None:
+    """Delete ended runs and what they made. One that still goes on is only cancelled."""
+
+    def remove(service: ImmersivaudioClient, run_id: str) -> None:
+        try:
+            service.delete(run_id)
+        except RunCancelled as error:
+            # Its own sentence doesn't say that the run is still there.
+            raise ClientError(f"{run_id} had not ended: it is cancelled now; delete it again to delete it") from error
+        say(f"{run_id} is deleted")
+
+    _for_each(run_ids, remove, server=server)
+
+
+@main.command()
+def show(
+    run_id: RunId,
+    *,
+    server: Server = DEFAULT_SERVER,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the run, its record in it, as JSON.")] = False,
+) -> None:
+    """Show a run as it is now."""
+    with exit_codes(), _service(server) as service:
+        run = service.run(run_id)
+        print(run.model_dump_json(indent=2) if as_json else "\n".join(summary(run)))
 
 
 @main.command()
@@ -109,7 +199,7 @@ def modules(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
     """Show what stands behind each module: model, device, licence of the weights."""
-    with _exit_codes(), _service(server) as service:
+    with exit_codes(), _service(server) as service:
         loaded = service.modules()
         if as_json:
             print(TypeAdapter(tuple[ModuleInfo, ...]).dump_json(loaded, indent=2).decode())
@@ -124,126 +214,45 @@ def modules(
         console.print(table, width=None if console.is_terminal else 200)
 
 
-@contextmanager
-def _exit_codes() -> Iterator[None]:
-    """Ends the program with one sentence and the code that belongs to it."""
-    try:
-        yield
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    except BrokenPipeError:
-        # What is still buffered must not be written when the interpreter closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(141) from None
-    except (ClientError, OSError) as error:
-        hint = ": is it running, and is --server right?" if isinstance(error, ServiceUnreachable) else ""
-        _say(f"{error}{hint}")
-        raise typer.Exit(_code(error)) from None
-
-
-def _code(error: Exception) -> int:
-    match error:
-        case RunFailed():
-            return 2 if error.run.error and error.run.error.kind == "input" else 1
-        case RequestRefused():
-            return 2
-        case ServiceUnreachable():
-            return 3
-    return 1
-
-
-def _say(sentence: str) -> None:
-    print(f"immersivaudio: {printable(sentence)}", file=sys.stderr)
-
-
 def _service(server: str) -> ImmersivaudioClient:
+    api_key = os.environ.get(API_KEY) or None
     try:
-        return ImmersivaudioClient(server)
+        return ImmersivaudioClient(server, api_key=api_key)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--server") from None
+        # The sentence about a key doesn't repeat it.
+        raise typer.BadParameter(str(error), param_hint=f"--server or {API_KEY}" if api_key else "--server") from None
 
 
-def _watched(service: ImmersivaudioClient, view: View, source: Source, options: Options) -> Run:
-    """The finished run, shown while it went on. Raises RunFailed."""
+def _watched(service: ImmersivaudioClient, start: Callable[[View], Run], *, quiet: bool, server: str) -> Run:
+    """The finished run that `start` begins or finds, shown while it went on. Raises RunFailed, RunCancelled."""
+    view = NoView() if quiet else view_for(Console(stderr=True))
     run: Run | None = None
     try:
         with view:
-            view.sending(source.name if isinstance(source, Path) else "stdin")
-            run = service.submit(source, options, name=None if isinstance(source, Path) else "stdin")
+            run = start(view)
             for message in service.events(run.id):
                 view.see(run.id, message)
             return finished(service.run(run.id))
     except KeyboardInterrupt:
         if run:
-            _say(f"stopped waiting; the run goes on as {run.id}")
+            told = "" if server == os.environ.get(SERVER, DEFAULT_SERVER) else f" --server {shlex.quote(server)}"
+            this = printable(f"{run.id}{told}")
+            say(f"stopped waiting; the run goes on as {run.id}")
+            say(f"`immersivaudio follow {this}` watches it, `immersivaudio cancel {this}` stops it")
         raise
 
 
-@dataclass(frozen=True)
-class _Destination:
-    """Where the result goes. Without a name, it gets the input's, and an ending that only the run decides."""
-
-    folder: Path
-    name: str | None
-    stem: str
-
-    def path(self, ending: str) -> Path:
-        return self.folder / (self.name or f"{self.stem}.immersivaudio.{ending}")
-
-
-def _destination(file: str, output: str | None, *, as_json: bool) -> _Destination | None:
-    """None: stdout."""
-    if output == "-" or (output is None and file == "-"):
-        if as_json:
-            raise typer.BadParameter("--json and the result both want stdout: give -o OUT")
-        if sys.stdout.isatty():
-            raise typer.BadParameter("the result is not for a terminal: give -o OUT, or redirect stdout")
-        return None
-    stem = "stdin" if file == "-" else Path(file).stem
-    path = Path(file).parent if output is None else Path(output)
-    found = _Destination(path, None, stem) if path.is_dir() else _Destination(path.parent, path.name, stem)
-    if not found.folder.is_dir():
-        raise typer.BadParameter(f"there is no folder {found.folder}", param_hint="--output")
-    if not os.access(found.folder, os.W_OK):
-        raise typer.BadParameter(f"nothing can be written into {found.folder}", param_hint="--output")
-    return found
-
-
-def _source(file: str) -> Source:
-    if file == "-":
-        return sys.stdin.buffer
-    path = Path(file)
-    if not path.exists():
-        raise typer.BadParameter(f"there is no file {file}", param_hint="FILE")
-    if path.is_dir():
-        raise typer.BadParameter(f"{file} is a folder", param_hint="FILE")
-    if not os.access(path, os.R_OK):
-        raise typer.BadParameter(f"{file} cannot be read", param_hint="FILE")
-    return path
-
-
-def _refuse_to_lose(path: Path, file: str, *, force: bool) -> None:
-    """Raises typer.BadParameter rather than write over the input, or, unless told to, over anything."""
-    if not path.exists():
-        return
-    if file != "-" and path.samefile(file):
-        raise typer.BadParameter(f"{path} is the input: it is never written over", param_hint="--output")
-    if not force:
-        raise typer.BadParameter(f"{path} is there already: give --force to overwrite it", param_hint="--output")
-
-
-def _format_from(output: str | None, options: Options) -> Options:
-    """The options, with the format that OUT's ending names."""
-    ending = Path(output).suffix.lower().removeprefix(".") if output else ""
-    if ending not in (*VIDEO_FORMATS, *AUDIO_FORMATS):
-        return options
-    if options.format not in (None, ending):
-        raise typer.BadParameter(f"OUT ends in .{ending}, --format says {options.format}", param_hint="--output")
-    return Options.model_validate(options.model_dump(exclude_defaults=True) | {"format": ending})
-
-
-def _likely_format(file: str, options: Options) -> str:
-    """The format of the result as far as one can tell before the service has read the input."""
-    ending = Path(file).suffix.lower().removeprefix(".")
-    return options.format or (ending if ending in VIDEO_FORMATS else "mp4")
+def _for_each(run_ids: list[str], act: Callable[[ImmersivaudioClient, str], None], *, server: str) -> None:
+    """Do it to every run, also to those behind one that it couldn't be done to; the first error decides the exit code."""
+    code = 0
+    with exit_codes(), _service(server) as service:
+        for run_id in run_ids:
+            try:
+                act(service, run_id)
+            except ServiceUnreachable:
+                raise
+            except ClientError as error:
+                complain(error)
+                code = code or exit_code(error)
+    if code:
+        raise typer.Exit(code)

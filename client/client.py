@@ -3,22 +3,22 @@
 with ImmersivaudioClient("http://127.0.0.1:8000") as service:
     run = service.enhance("sea.mp4", Options(music_prompt="slow strings"), output="sea.enhanced.mp4")
     print(run.record.frame_description.text)
+    again = service.rerun(run.id, {"seed": 7}, Edits(frame_description=FrameDescriptionEdit(text="A storm.")))
+    service.wait(again.id)
 """
 
-import asyncio
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
-from contextlib import aclosing, closing
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import httpx
 
 from client.files import Source, Target, opened, whole
-from client.protocol import Flow, Give, Open, Protocol, Read, Wait, finished, giving, next_state, result_name
-from models.record import Event, ModuleInfo, Options, Progress, Run
-
-T = TypeVar("T")
+from client.protocol import OnBusy, Protocol, finished, next_state, result_name
+from client.uploads import RESUMABLE_ABOVE, OnUpload
+from client.wire import iterate_flow, iterate_flow_async, run_flow, run_flow_async
+from models.record import Edits, Event, ModuleInfo, Options, Progress, Run
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 DEFAULT_TIMEOUT = httpx.Timeout(60, connect=5)
@@ -31,21 +31,24 @@ _LOOPBACK = {"all://localhost": None, "all://127.0.0.1": None, "all://[::1]": No
 class ImmersivaudioClient:
     """Talks to one service. Use it as a context manager, or close it.
 
-    Raises ValueError for an address that cannot be one. Every call raises ServiceUnreachable when nobody answers, RequestRefused
-    when the service refuses (unknown run, unreadable file), ServiceFailed when it breaks.
+    `api_key` goes to this service and to no other host, whatever a redirect says. Files above `resumable_above` bytes go up in
+    parts. Raises ValueError for an address or a key that cannot be one. Every call raises ServiceUnreachable when nobody
+    answers, RequestRefused when the service refuses (unknown run, unreadable file), ServiceFailed when it breaks.
     """
 
     def __init__(
         self,
         base_url: str = DEFAULT_SERVER,
         *,
+        api_key: str | None = None,
         timeout: float | httpx.Timeout = DEFAULT_TIMEOUT,
         transport: httpx.BaseTransport | None = None,
+        resumable_above: int = RESUMABLE_ABOVE,
     ) -> None:
         self._http = httpx.Client(
-            base_url=_address(base_url), timeout=timeout, transport=transport, mounts=None if transport else _LOOPBACK
+            **_common(base_url, api_key), timeout=timeout, transport=transport, mounts=None if transport else _LOOPBACK
         )
-        self._say = Protocol(self._http.build_request)
+        self._say = Protocol(self._http.build_request, resumable_above=resumable_above)
 
     def __enter__(self) -> Self:
         return self
@@ -59,21 +62,37 @@ class ImmersivaudioClient:
         """Give back the connections."""
         self._http.close()
 
-    def submit(self, source: Source, options: Options | None = None, *, name: str | None = None) -> Run:
-        """Upload a video or an image, streamed from disk, and start a run. `name` replaces the file's own."""
+    def submit(
+        self,
+        source: Source,
+        options: Options | None = None,
+        *,
+        name: str | None = None,
+        on_upload: OnUpload | None = None,
+        on_busy: OnBusy | None = None,
+    ) -> Run:
+        """Upload a video or an image, streamed from where it stands, and start a run. `name` replaces the file's own.
+
+        A file above `resumable_above` bytes goes up in parts; a broken connection is taken up again, and `on_upload` is told
+        the bytes that have arrived and the bytes there are. While the service is busy, it is asked again after as many
+        seconds as `on_busy` is told; ServiceBusy after ten minutes. A pipe is copied into a temporary file first.
+        """
         with opened(source) as (file, own_name):
-            return self._one(self._say.submit(file, name=name or own_name, options=options or Options()))
+            flow = self._say.submit(
+                file, name=name or own_name, options=options or Options(), on_upload=on_upload, on_busy=on_busy
+            )
+            return run_flow(self._http, flow)
 
     def run(self, run_id: str) -> Run:
         """The run as it is now."""
-        return self._one(self._say.run(run_id))
+        return run_flow(self._http, self._say.run(run_id))
 
     def events(self, run_id: str, *, after: int = 0) -> Iterator[Event | Progress]:
         """The run's log behind event number `after`, as it is written, and progress in between; ends with the run.
 
         A broken stream is taken up again where it broke, after growing pauses; ServiceUnreachable when that doesn't help.
         """
-        return self._each(self._say.events(run_id, after=after))
+        return iterate_flow(self._http, self._say.events(run_id, after=after))
 
     def follow(self, run_id: str) -> Iterator[Run]:
         """The run after each of its events, from the first to the last."""
@@ -84,15 +103,42 @@ class ImmersivaudioClient:
                 yield run
 
     def wait(self, run_id: str) -> Run:
-        """The finished run. Raises RunFailed, which has it, when it failed."""
+        """The finished run. Raises RunFailed when it failed, RunCancelled when somebody stopped it; both have it."""
         *_, last = self.follow(run_id)
         return finished(last)
 
     def enhance(self, source: Source, options: Options | None = None, *, output: Target) -> Run:
-        """Upload, wait, and write the result to `output`. Raises RunFailed."""
+        """Upload, wait, and write the result to `output`. Raises RunFailed, RunCancelled."""
         run = self.wait(self.submit(source, options).id)
         self.download(run.id, result_name(run), output)
         return run
+
+    def rerun(
+        self,
+        run_id: str,
+        options: Mapping[str, object] | None = None,
+        edits: Edits | None = None,
+        *,
+        on_busy: OnBusy | None = None,
+    ) -> Run:
+        """A new run from this one, with these options changed (the others stay) and these outputs replaced.
+
+        What still holds is kept, the rest is computed. A `seed` of None draws a new one. Waits as `submit` does while the
+        service is busy. Raises ValueError for options that JSON has no words for.
+        """
+        flow = self._say.rerun(run_id, options=options or {}, edits=edits or Edits(), on_busy=on_busy)
+        return run_flow(self._http, flow)
+
+    def cancel(self, run_id: str) -> Run:
+        """Stop the run; the run as it is then. One that has ended stays as it is."""
+        return run_flow(self._http, self._say.cancel(run_id))
+
+    def delete(self, run_id: str) -> None:
+        """Delete an ended run and what it made.
+
+        A run that has not ended is cancelled instead, and RunCancelled raised: deleting it again will delete it.
+        """
+        run_flow(self._http, self._say.delete(run_id))
 
     def download(self, run_id: str, name: str, to: Target) -> None:
         """Write an artifact (`video`, `audio`, `music`, `sounds`, `frame`) to a file or a binary stream.
@@ -100,34 +146,11 @@ class ImmersivaudioClient:
         A file appears whole or not at all, and replaces what is there. A broken connection is taken up again.
         """
         with whole(to) as file:
-            self._one(self._say.download(run_id, name, to=file))
+            run_flow(self._http, self._say.download(run_id, name, to=file))
 
     def modules(self) -> tuple[ModuleInfo, ...]:
         """What stands behind each module: model, device, licence."""
-        return self._one(self._say.modules())
-
-    def _one(self, flow: Flow[T]) -> T:
-        with closing(self._each(giving(flow))) as items:
-            result: T = next(items)
-            return result
-
-    def _each(self, flow: Flow[None]) -> Generator[Any]:
-        with closing(_Wire(self._http)) as wire:
-            outcome: Any = None
-            error: httpx.RequestError | None = None
-            while True:
-                try:
-                    step = flow.throw(error) if error else flow.send(outcome)
-                except StopIteration:
-                    return
-                outcome = error = None
-                if isinstance(step, Give):
-                    yield step.item
-                    continue
-                try:
-                    outcome = wire.do(step)
-                except httpx.RequestError as caught:
-                    error = caught
+        return run_flow(self._http, self._say.modules())
 
 
 class AsyncImmersivaudioClient:
@@ -137,13 +160,15 @@ class AsyncImmersivaudioClient:
         self,
         base_url: str = DEFAULT_SERVER,
         *,
+        api_key: str | None = None,
         timeout: float | httpx.Timeout = DEFAULT_TIMEOUT,
         transport: httpx.AsyncBaseTransport | None = None,
+        resumable_above: int = RESUMABLE_ABOVE,
     ) -> None:
         self._http = httpx.AsyncClient(
-            base_url=_address(base_url), timeout=timeout, transport=transport, mounts=None if transport else _LOOPBACK
+            **_common(base_url, api_key), timeout=timeout, transport=transport, mounts=None if transport else _LOOPBACK
         )
-        self._say = Protocol(self._http.build_request)
+        self._say = Protocol(self._http.build_request, resumable_above=resumable_above)
 
     async def __aenter__(self) -> Self:
         return self
@@ -157,18 +182,29 @@ class AsyncImmersivaudioClient:
         """Give back the connections."""
         await self._http.aclose()
 
-    async def submit(self, source: Source, options: Options | None = None, *, name: str | None = None) -> Run:
+    async def submit(
+        self,
+        source: Source,
+        options: Options | None = None,
+        *,
+        name: str | None = None,
+        on_upload: OnUpload | None = None,
+        on_busy: OnBusy | None = None,
+    ) -> Run:
         """As `ImmersivaudioClient.submit`."""
         with opened(source) as (file, own_name):
-            return await self._one(self._say.submit(file, name=name or own_name, options=options or Options()))
+            flow = self._say.submit(
+                file, name=name or own_name, options=options or Options(), on_upload=on_upload, on_busy=on_busy
+            )
+            return await run_flow_async(self._http, flow)
 
     async def run(self, run_id: str) -> Run:
         """As `ImmersivaudioClient.run`."""
-        return await self._one(self._say.run(run_id))
+        return await run_flow_async(self._http, self._say.run(run_id))
 
     def events(self, run_id: str, *, after: int = 0) -> AsyncGenerator[Event | Progress]:
         """As `ImmersivaudioClient.events`."""
-        return self._each(self._say.events(run_id, after=after))
+        return iterate_flow_async(self._http, self._say.events(run_id, after=after))
 
     async def follow(self, run_id: str) -> AsyncGenerator[Run]:
         """As `ImmersivaudioClient.follow`."""
@@ -190,89 +226,39 @@ class AsyncImmersivaudioClient:
         await self.download(run.id, result_name(run), output)
         return run
 
+    async def rerun(
+        self,
+        run_id: str,
+        options: Mapping[str, object] | None = None,
+        edits: Edits | None = None,
+        *,
+        on_busy: OnBusy | None = None,
+    ) -> Run:
+        """As `ImmersivaudioClient.rerun`."""
+        flow = self._say.rerun(run_id, options=options or {}, edits=edits or Edits(), on_busy=on_busy)
+        return await run_flow_async(self._http, flow)
+
+    async def cancel(self, run_id: str) -> Run:
+        """As `ImmersivaudioClient.cancel`."""
+        return await run_flow_async(self._http, self._say.cancel(run_id))
+
+    async def delete(self, run_id: str) -> None:
+        """As `ImmersivaudioClient.delete`."""
+        await run_flow_async(self._http, self._say.delete(run_id))
+
     async def download(self, run_id: str, name: str, to: Target) -> None:
         """As `ImmersivaudioClient.download`."""
         with whole(to) as file:
-            await self._one(self._say.download(run_id, name, to=file))
+            await run_flow_async(self._http, self._say.download(run_id, name, to=file))
 
     async def modules(self) -> tuple[ModuleInfo, ...]:
         """As `ImmersivaudioClient.modules`."""
-        return await self._one(self._say.modules())
-
-    async def _one(self, flow: Flow[T]) -> T:
-        async with aclosing(self._each(giving(flow))) as items:
-            result: T = await anext(items)
-            return result
-
-    async def _each(self, flow: Flow[None]) -> AsyncGenerator[Any]:
-        async with aclosing(_AsyncWire(self._http)) as wire:
-            outcome: Any = None
-            error: httpx.RequestError | None = None
-            while True:
-                try:
-                    step = flow.throw(error) if error else flow.send(outcome)
-                except StopIteration:
-                    return
-                outcome = error = None
-                if isinstance(step, Give):
-                    yield step.item
-                    continue
-                try:
-                    outcome = await wire.do(step)
-                except httpx.RequestError as caught:
-                    error = caught
+        return await run_flow_async(self._http, self._say.modules())
 
 
-class _Wire:
-    """Does what a flow asks for, blocking."""
-
-    def __init__(self, http: httpx.Client) -> None:
-        self._http = http
-        self._response: httpx.Response | None = None
-        self._chunks: Iterator[bytes]
-
-    def do(self, step: Open | Read | Wait) -> httpx.Response | bytes | None:
-        match step:
-            case Open():
-                self.close()
-                self._response = self._http.send(step.request, stream=True)
-                self._chunks = self._response.iter_bytes()
-                return self._response
-            case Read():
-                return next(self._chunks, b"")
-            case Wait():
-                time.sleep(step.seconds)
-                return None
-
-    def close(self) -> None:
-        if self._response:
-            self._response.close()
-
-
-class _AsyncWire:
-    """Does what a flow asks for, awaiting."""
-
-    def __init__(self, http: httpx.AsyncClient) -> None:
-        self._http = http
-        self._response: httpx.Response | None = None
-        self._chunks: AsyncIterator[bytes]
-
-    async def do(self, step: Open | Read | Wait) -> httpx.Response | bytes | None:
-        match step:
-            case Open():
-                await self.aclose()
-                self._response = await self._http.send(step.request, stream=True)
-                self._chunks = self._response.aiter_bytes()
-                return self._response
-            case Read():
-                return await anext(self._chunks, b"")
-            case Wait():
-                await asyncio.sleep(step.seconds)
-                return None
-
-    async def aclose(self) -> None:
-        if self._response:
-            await self._response.aclose()
+def _common(base_url: str, api_key: str | None) -> dict[str, Any]:
+    """What both of httpx's clients are made with."""
+    return {"base_url": _address(base_url), "headers": _authorization(api_key)}
 
 
 def _address(base_url: str) -> httpx.URL:
@@ -283,3 +269,12 @@ def _address(base_url: str) -> httpx.URL:
     if url.scheme not in {"http", "https"} or not url.host:
         raise ValueError(f"{base_url!r} is not the address of a service: write it like {DEFAULT_SERVER}")
     return url
+
+
+def _authorization(api_key: str | None) -> dict[str, str]:
+    if api_key is None:
+        return {}
+    # Refused here, because httpx would repeat it in its message.
+    if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+        raise ValueError("an API key is made of visible ASCII characters; this one is empty or has others")
+    return {"Authorization": f"Bearer {api_key}"}

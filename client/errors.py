@@ -3,11 +3,13 @@
 ClientError
 ├── ServiceUnreachable    nobody answers, or the connection kept breaking
 ├── RequestRefused        4xx: the request is at fault; the message is the service's own sentence
+│   └── ServiceBusy       429: too many runs wait, and went on waiting
 ├── ServiceFailed         5xx: the service is at fault
 │   └── NotUnderstood     an answer that makes no sense here: another version, or another service
-└── RunFailed             the run ended without a result; what it computed is in `run`
+├── RunFailed             the run ended without a result; what it computed is in `run`
+└── RunCancelled          somebody stopped the run; what it computed is in `run`
 
-Their messages are sentences for people; programs look at the class.
+Their messages are sentences for people; programs look at the class, and at `status`.
 """
 
 from models.record import Run
@@ -16,6 +18,9 @@ from models.record import Run
 class ClientError(Exception):
     """Root of the tree."""
 
+    status: int | None = None
+    """HTTP status of the answer that this error is about; None where there was none."""
+
 
 class ServiceUnreachable(ClientError):
     """Nobody answers, or the connection kept breaking."""
@@ -23,6 +28,13 @@ class ServiceUnreachable(ClientError):
 
 class RequestRefused(ClientError):
     """The service refused the request (4xx). Sending the same again will not help."""
+
+
+class ServiceBusy(RequestRefused):
+    """The service has too much to do (429). Sending the same again will help, later."""
+
+    retry_after_seconds: float | None = None
+    """When the service wants to be asked again; None where it didn't say."""
 
 
 class ServiceFailed(ClientError):
@@ -43,3 +55,14 @@ class RunFailed(ClientError):
     def __str__(self) -> str:
         error = self.run.error
         return f"{error.module} failed: {error.message}" if error else f"run {self.run.id} ended without a result"
+
+
+class RunCancelled(ClientError):
+    """Somebody stopped the run. `run` has everything computed so far."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self.run = run
+
+    def __str__(self) -> str:
+        return f"run {self.run.id} was cancelled"

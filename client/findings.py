@@ -6,9 +6,16 @@ Names, descriptions and messages come from files and models that nobody here wro
 from collections import Counter
 from collections.abc import Callable
 
-from models.record import AudioGeneration, DetectedObject, Module, Record, Run, Stem
+from models.record import AudioGeneration, Cause, DetectedObject, Module, ModuleRetried, Record, Run, Stem
 
 LABELS_SHOWN = 12
+
+_CAUSES: dict[Cause, str] = {
+    "worker_died": "worker died",
+    "deadline": "took too long",
+    "out_of_memory": "out of memory",
+    "storage": "storage failed",
+}
 
 
 def printable(text: str) -> str:
@@ -27,6 +34,60 @@ def models(record: Record, module: Module) -> list[str]:
     if isinstance(output, AudioGeneration):
         return list(dict.fromkeys(printable(stem.model) for stem in output.stems))
     return [printable(output.model)] if hasattr(output, "model") else []
+
+
+def origin(record: Record, module: Module) -> str:
+    """Where the module's output comes from when this run has not made it: cached, kept, edited. Empty for one that it has."""
+    output = getattr(record, module)
+    made = output.stems if isinstance(output, AudioGeneration) else (output,)
+    origins = {getattr(one, "origin", "computed") for one in made}
+    return "" if len(origins) != 1 or origins == {"computed"} else str(origins.pop())
+
+
+def line(record: Record, module: Module, *, seconds: float | None = None) -> str:
+    """What a module found, by which model, and how long that took or where it comes from instead, on one line."""
+    took = f"{seconds:.1f} s" if seconds is not None else ""
+    by = [part for part in (*models(record, module), origin(record, module) or took) if part]
+    return f"{module}: {'; '.join(findings(record, module))}" + (f" ({', '.join(by)})" if by else "")
+
+
+def state(run: Run) -> str:
+    """How the run stands."""
+    ended = f" after {run.ended_at - run.created_at:.1f} s" if run.ended_at is not None else ""
+    if run.error:
+        return f"failed in {run.error.module}{ended}: {printable(run.error.message)}"
+    return f"{run.status}{ended}"
+
+
+def summary(run: Run) -> list[str]:
+    """All that is known of a run, a line each."""
+    told = [state(run)]
+    if run.rerun_of:
+        told.append(f"a rerun of {run.rerun_of}")
+    if run.retries:
+        told.append(f"{_count(run.retries, 'attempt')} failed and made again")
+    if run.resumptions:
+        told.append(f"taken over {_count(run.resumptions, 'time')}")
+    there = (module for module in run.record.modules if findings(run.record, module))
+    lines = [line(run.record, module, seconds=seconds_taken(run, module)) for module in there]
+    note = draft_note(run.record) if run.record.reconstruction else None
+    return [printable(f"run {run.id}: {'; '.join(told)}"), *lines, *([note] if note else [])]
+
+
+def retried(event: ModuleRetried) -> str:
+    """What happened to a module that is tried again."""
+    part = f" of {event.part}" if event.part else ""
+    return f"tried again{part} ({_CAUSES[event.cause]})"
+
+
+def busy(seconds: float) -> str:
+    """What a service that is busy is waited for."""
+    return f"the service is busy; trying again in {seconds:g} s"
+
+
+def size(count: int) -> str:
+    """A number of bytes."""
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
 def draft_note(record: Record) -> str | None:
@@ -105,7 +166,10 @@ def _prompt_enhancement(record: Record) -> list[str]:
 
 def _audio_generation(record: Record) -> list[str]:
     found = record.audio_generation
-    return [_stem(stem) for stem in found.stems] if found else []
+    if not found:
+        return []
+    mixed = len({stem.origin for stem in found.stems}) > 1
+    return [_stem(stem) + (f", {stem.origin}" if mixed and stem.origin != "computed" else "") for stem in found.stems]
 
 
 def _stem(stem: Stem) -> str:

@@ -1,33 +1,94 @@
-"""One command-line flag per option of a run, made from `Options` itself: names, help and bounds stand there, once."""
+"""The command line's flags for what a run is to make: one per option, made from `Options` itself, where names, help and bounds
+stand once; and, for a rerun, one per output that a user may replace.
+"""
 
 import functools
 import inspect
-from typing import Annotated, Any
+import re
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, NamedTuple
 
 import typer
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from models.record import Options
+from models.record import Edits, FrameDescriptionEdit, FrameSelectionEdit, Options, PromptEnhancementEdit
 
 PANEL = "What to make"
+RERUN_PANEL = "What to change (all else stays as it was)"
+EDITS_PANEL = "What to replace by your own"
 
 
-def parameters() -> list[inspect.Parameter]:
+class _Edit(NamedTuple):
+    """A field of an edited output, as a flag."""
+
+    module: str
+    field: str
+    kind: type[BaseModel]
+    metavar: str
+    told: str
+
+
+_EDITS = {
+    "frame": _Edit(
+        "frame_selection", "index", FrameSelectionEdit, "N", "Describe this frame instead of the selected one, counted from 0."
+    ),
+    "description": _Edit(
+        "frame_description", "text", FrameDescriptionEdit, "TEXT", "Your description of the picture, instead of the model's."
+    ),
+    "edit_music_prompt": _Edit(
+        "prompt_enhancement", "music_prompt", PromptEnhancementEdit, "TEXT",
+        "The whole prompt for the music, instead of the composed one. (--music-prompt only leads the composed one.)",
+    ),
+    "edit_sound_prompt": _Edit(
+        "prompt_enhancement", "sound_prompt", PromptEnhancementEdit, "TEXT",
+        "The whole prompt for the sound effects, instead of the composed one.",
+    ),
+    "edit_negative_prompt": _Edit(
+        "prompt_enhancement", "negative_prompt", PromptEnhancementEdit, "TEXT",
+        "The whole negative prompt, instead of the composed one.",
+    ),
+}  # fmt: skip
+
+
+def with_flags(flags: Iterable[inspect.Parameter]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Replaces a command's `**given` by these flags. Typer reads the signature, and the keyword arguments receive them."""
+
+    def replaced(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command)
+        kept = [parameter for parameter in own.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
+        command.__signature__ = own.replace(parameters=[*kept, *flags])  # type: ignore[attr-defined]
+        return command
+
+    return replaced
+
+
+def option_flags(*, rerun: bool = False) -> list[inspect.Parameter]:
     """A keyword parameter for each option, as Typer reads it. None means: not given."""
-    return [_parameter(name) for name in Options.model_fields] + [
-        inspect.Parameter(
-            "no_loudness",
-            inspect.Parameter.KEYWORD_ONLY,
-            default=False,
-            annotation=Annotated[
-                bool, typer.Option("--no-loudness", help="Leave the mix as loud as it is.", rich_help_panel=PANEL)
-            ],
+    declared = typer.Option("--no-loudness", help="Leave the mix as loud as it is.", rich_help_panel=_panel(rerun))
+    no_loudness = inspect.Parameter(
+        "no_loudness", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, declared]
+    )
+    return [*(_option_flag(name, rerun=rerun) for name in Options.model_fields), no_loudness]
+
+
+def edit_flags() -> list[inspect.Parameter]:
+    """A keyword parameter for each output that a rerun may replace."""
+    return [
+        _parameter(
+            name,
+            typer.Option(
+                _flag(name),
+                metavar=edit.metavar,
+                help=f"{edit.told} ({_in_words(_schema(edit.kind, edit.field))})",
+                rich_help_panel=EDITS_PANEL,
+            ),
         )
+        for name, edit in _EDITS.items()
     ]
 
 
 def options_from(given: dict[str, Any]) -> Options:
-    """The options that these flags ask for. Raises typer.BadParameter, which says what is allowed."""
+    """The options that these flags ask for, and no other set. Raises typer.BadParameter, which says what is allowed."""
     wanted = {name: value for name, value in given.items() if name in Options.model_fields and value is not None}
     if given["no_loudness"]:
         if "loudness_lufs" in wanted:
@@ -43,9 +104,31 @@ def options_from(given: dict[str, Any]) -> Options:
         raise typer.BadParameter(f"{first['input']!r} is not allowed: {bounds(name)}", param_hint=_flag(name)) from None
 
 
+def edits_from(given: dict[str, Any]) -> Edits:
+    """The outputs that these flags replace. Raises typer.BadParameter, which says what is allowed."""
+    wanted: dict[str, dict[str, Any]] = {}
+    for name, edit in _EDITS.items():
+        if given[name] is not None:
+            wanted.setdefault(edit.module, {})[edit.field] = given[name]
+    try:
+        return Edits.model_validate(wanted)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = next(name for name, edit in _EDITS.items() if (edit.module, edit.field) == first["loc"])
+        allowed = _in_words(_schema(_EDITS[name].kind, _EDITS[name].field))
+        raise typer.BadParameter(f"{first['input']!r} is not allowed: {allowed}", param_hint=_flag(name)) from None
+
+
 def bounds(name: str) -> str:
     """What values the option takes, in words."""
-    schema = _schema(name)
+    return _in_words(_schema(Options, name))
+
+
+_BOUNDS = {"exclusiveMinimum": "above", "minimum": "at least", "maximum": "at most", "exclusiveMaximum": "below"}
+_METAVARS = {"integer": "N", "number": "X", "string": "WORDS"}
+
+
+def _in_words(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return "one of " + ", ".join(schema["enum"])
     if "maxLength" in schema:
@@ -55,29 +138,36 @@ def bounds(name: str) -> str:
     return f"{kind} {', '.join(words)}"
 
 
-_BOUNDS = {"exclusiveMinimum": "above", "minimum": "at least", "maximum": "at most", "exclusiveMaximum": "below"}
-_METAVARS = {"integer": "N", "number": "X", "string": "WORDS"}
-
-
-def _parameter(name: str) -> inspect.Parameter:
-    schema = _schema(name)
-    told = schema["description"].replace("None:", "Not given:" if schema["default"] is None else "--no-loudness:")
+def _option_flag(name: str, *, rerun: bool) -> inspect.Parameter:
+    schema = _schema(Options, name)
+    optional = schema["default"] is None
+    told = schema["description"]
+    if rerun and optional:
+        told = re.sub(r" None: [^.]*\.", "", told)
+    told = told.replace("None:", "Not given:" if optional else "--no-loudness:")
     if schema["type"] == "boolean":
-        declared = typer.Option(f"{_flag(name)}/--no-{name}", help=told, rich_help_panel=PANEL, show_default=False)
-        annotation: Any = Annotated[bool | None, declared]
-    else:
-        default = "" if schema["default"] is None else f"; default {schema['default']}"
-        metavar = "FORMAT" if "enum" in schema else _METAVARS[schema["type"]]
         declared = typer.Option(
-            _flag(name), metavar=metavar, help=f"{told} ({bounds(name)}{default})", rich_help_panel=PANEL
+            f"{_flag(name)}/--no-{name}", help=told, rich_help_panel=_panel(rerun), show_default=False
         )
-        annotation = Annotated[str | None, declared]
+        return _parameter(name, declared, boolean=True)
+    default = "" if rerun or optional else f"; default {schema['default']}"
+    metavar = "FORMAT" if "enum" in schema else _METAVARS[schema["type"]]
+    told = f"{told} ({_in_words(schema)}{default})"
+    return _parameter(name, typer.Option(_flag(name), metavar=metavar, help=told, rich_help_panel=_panel(rerun)))
+
+
+def _parameter(name: str, declared: Any, *, boolean: bool = False) -> inspect.Parameter:
+    annotation: Any = Annotated[bool | None, declared] if boolean else Annotated[str | None, declared]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def _schema(name: str) -> dict[str, Any]:
-    """The option's JSON schema, with the alternatives of a union laid over one another."""
-    schema: dict[str, Any] = dict(_schemas()[name])
+def _panel(rerun: bool) -> str:
+    return RERUN_PANEL if rerun else PANEL
+
+
+def _schema(kind: type[BaseModel], name: str) -> dict[str, Any]:
+    """The field's JSON schema, with the alternatives of a union laid over one another."""
+    schema: dict[str, Any] = dict(_schemas(kind)[name])
     choices: list[str] = []
     for alternative in schema.get("anyOf", ()):
         if alternative["type"] != "null":
@@ -87,8 +177,8 @@ def _schema(name: str) -> dict[str, Any]:
 
 
 @functools.cache
-def _schemas() -> dict[str, dict[str, Any]]:
-    properties: dict[str, dict[str, Any]] = Options.model_json_schema()["properties"]
+def _schemas(kind: type[BaseModel]) -> dict[str, dict[str, Any]]:
+    properties: dict[str, dict[str, Any]] = kind.model_json_schema()["properties"]
     return properties
 
 

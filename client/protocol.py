@@ -1,59 +1,50 @@
-"""What is said to the service and what is made of its answers, once, for the blocking and the asynchronous client.
+"""What is said to the service about runs, and what is made of its answers, once for the blocking and the asynchronous client.
 
-Each call is a flow: a generator that yields what it wants done (open a request, read on, wait, give something to the caller) and is
-sent the outcome, or has httpx's exception thrown into it. It touches no socket and never sleeps; `client.py` drives it, in
-either way. A flow has one response open at a time: opening the next one closes it.
+Each call is a flow (`flow.py`).
 """
 
 import re
 import unicodedata
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from typing import IO, Annotated, Any, Literal, TypeVar
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import IO, Annotated, Any, Literal
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter
 
-from client.errors import ClientError, NotUnderstood, RequestRefused, RunFailed, ServiceFailed, ServiceUnreachable
-from models.record import TERMINAL, VIDEO_FORMATS, Event, ModuleInfo, Options, Problem, Progress, Run, fold
-
-T = TypeVar("T")
-
-PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
-"""Seconds between attempts after a connection breaks. Together they outlast the restart of a replica."""
+from client.errors import ClientError, NotUnderstood, RequestRefused, RunCancelled, RunFailed, ServiceBusy
+from client.files import Rest
+from client.flow import BROKEN, Flow, Give, Read, Requests, Retries, Wait, Work, parse
+from client.uploads import RESUMABLE_ABOVE, OnUpload, Uploads
+from models.record import (
+    TERMINAL,
+    VIDEO_FORMATS,
+    Edits,
+    Event,
+    ModuleInfo,
+    Options,
+    Progress,
+    Rerun,
+    Run,
+    UploadedRun,
+    fold,
+)
 
 SILENCE_SECONDS = 35.0
 """A stream that is silent for longer is dead: the service's heartbeat comes every 10 s."""
 
+BUSY_PAUSE_SECONDS = (1.0, 60.0)
+"""A busy service says when it wants to be asked again; it is asked no sooner and no later than this."""
 
-@dataclass(frozen=True, slots=True)
-class Open:
-    """Send the request; the outcome is the response, its body unread."""
+BUSY_SECONDS = 600.0
+"""How long a busy service is asked again."""
 
-    request: httpx.Request
+_NOT_THERE_JUST_NOW = (None, 502, 503, 504)
+"""No answer at all, or that of a proxy whose service is being restarted."""
 
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """Read on in the open response; the outcome is bytes, empty at the end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Let time pass."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Give:
-    """Hand this to the caller."""
-
-    item: Any
-
-
-Flow = Generator[Open | Read | Wait | Give, Any, T]
+OnBusy = Callable[[float], None]
+"""Is told in how many seconds a busy service is asked again."""
 
 
 class _Heartbeat(BaseModel):
@@ -79,53 +70,64 @@ class Lines:
         return [line for line in lines if line.strip()]
 
 
-class _Retries:
-    """How often one flow may try again, and how long it waits before each attempt."""
-
-    def __init__(self) -> None:
-        self._left = iter(PAUSES)
-
-    def succeeded(self) -> None:
-        self._left = iter(PAUSES)
-
-    def pause(self, error: Exception) -> Wait:
-        """How long to wait after this error. Raises ServiceUnreachable when it was one too many."""
-        seconds = next(self._left, None)
-        if seconds is None:
-            raise ServiceUnreachable(f"gave up after {len(PAUSES)} attempts to go on: {_reason(error)}") from error
-        return Wait(seconds)
-
-
 class Protocol:
     """The flows. `build` is the `build_request` of the httpx client that will send what it builds."""
 
-    def __init__(self, build: Callable[..., httpx.Request]) -> None:
-        self._build = build
+    def __init__(self, build: Callable[..., httpx.Request], *, resumable_above: int = RESUMABLE_ABOVE) -> None:
+        self._requests = Requests(build)
+        self._uploads = Uploads(self._requests)
+        self._resumable_above = resumable_above
 
-    def submit(self, file: IO[bytes], *, name: str, options: Options) -> Flow[Run]:
-        """Upload the file, read from where it stands, as it is sent. `name` is for people to read."""
-        wanted = options.model_dump_json(exclude_defaults=True)
-        return (
-            yield from self._get(
-                _RUN, "/v1/runs", method="POST", data={"options": wanted}, files={"file": (_sendable(name), file)}
-            )
-        )
+    def submit(
+        self,
+        file: IO[bytes],
+        *,
+        name: str,
+        options: Options,
+        on_upload: OnUpload | None = None,
+        on_busy: OnBusy | None = None,
+    ) -> Flow[Run]:
+        """Upload the file, from where it stands, as it is sent, and start a run. `name` is for people to read."""
+        with (yield Work(partial(Rest, file))) as rest:
+            if rest.size <= self._resumable_above:
+                wanted = options.model_dump_json(exclude_defaults=True)
+                form = {"data": {"options": wanted}, "files": {"file": (_sendable(name), rest)}}
+                return (yield from self._new_run("/v1/runs", on_busy=on_busy, **form))
+            upload = yield from self._uploads.send(rest, name=name, on_upload=on_upload)
+        return (yield from self._run_of(UploadedRun(upload=upload, options=options), on_busy=on_busy))
+
+    def rerun(
+        self, run_id: str, *, options: Mapping[str, object], edits: Edits, on_busy: OnBusy | None = None
+    ) -> Flow[Run]:
+        """A new run from this one."""
+        asked = Rerun.model_validate({"options": dict(options), "edits": edits})
+        body = asked.model_dump(mode="json", exclude_defaults=True)
+        return (yield from self._new_run(_run_path(run_id) + "/rerun", on_busy=on_busy, json=body))
 
     def run(self, run_id: str) -> Flow[Run]:
         """The run as it is now."""
-        return (yield from self._get(_RUN, _run_path(run_id)))
+        return (yield from self._requests.get(_RUN, _run_path(run_id)))
+
+    def cancel(self, run_id: str) -> Flow[Run]:
+        """Stop the run; the run as it is then."""
+        return (yield from self._requests.get(_RUN, _run_path(run_id) + "/cancel", method="POST"))
+
+    def delete(self, run_id: str) -> Flow[None]:
+        """Delete an ended run. Raises RunCancelled for one that had not ended: it has now, and is still there."""
+        if body := (yield from self._requests.body(_run_path(run_id), method="DELETE")):
+            raise RunCancelled(parse(_RUN, body))
 
     def modules(self) -> Flow[tuple[ModuleInfo, ...]]:
         """What stands behind each module."""
-        return (yield from self._get(_MODULES, "/v1/modules"))
+        return (yield from self._requests.get(_MODULES, "/v1/modules"))
 
     def events(self, run_id: str, *, after: int) -> Flow[None]:
         """Gives the events behind number `after`, in order, each once, and progress between them, to the terminal event."""
-        retries = _Retries()
+        retries = Retries()
         while True:
             problem: Exception = ClientError(f"the stream of run {run_id} ended early")
             try:
-                yield from self._open(
+                yield from self._requests.open(
                     _run_path(run_id) + "/events",
                     params={"after": after},
                     headers={"Accept": "application/x-ndjson"},
@@ -133,7 +135,7 @@ class Protocol:
                 )
                 lines = Lines()
                 while chunk := (yield Read()):
-                    for message in (_parse(_MESSAGE, line) for line in lines.feed(chunk)):
+                    for message in (parse(_MESSAGE, line) for line in lines.feed(chunk)):
                         retries.succeeded()
                         if isinstance(message, Progress):
                             yield Give(message)
@@ -144,20 +146,21 @@ class Protocol:
                                 return
             except NotUnderstood:
                 raise
-            except (httpx.RequestError, ServiceUnreachable, ServiceFailed) as error:
+            except BROKEN as error:
                 problem = error
             yield retries.pause(problem)
 
     def download(self, run_id: str, name: str, *, to: IO[bytes]) -> Flow[None]:
         """Write an artifact of the run to a file, as it arrives. A broken connection is taken up again where it broke."""
-        retries = _Retries()
+        retries = Retries()
         done = 0
         while True:
             headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
             problem: Exception = ClientError(f"the download of {name} ended early")
             try:
-                response = yield from self._open(
-                    f"{_run_path(run_id)}/artifacts/{quote(name, safe='')}", headers=headers
+                # The service may point to the bucket where the artifact lies.
+                response = yield from self._requests.open(
+                    f"{_run_path(run_id)}/artifacts/{quote(name, safe='')}", headers=headers, follow=True
                 )
                 at = _first_byte(response)
                 if at > done:
@@ -175,33 +178,42 @@ class Protocol:
                     return
             except NotUnderstood:
                 raise
-            except (httpx.RequestError, ServiceUnreachable, ServiceFailed) as error:
+            except BROKEN as error:
                 problem = error
             yield retries.pause(problem)
 
-    def _get(self, kind: TypeAdapter[T], path: str, *, method: str = "GET", **request: Any) -> Flow[T]:
-        """One request, and its whole answer as this type."""
-        response = yield from self._open(path, method=method, **request)
-        try:
-            body = yield from _body()
-        except httpx.RequestError as error:
-            raise _unreachable(response.request, error) from error
-        return _parse(kind, body)
+    def _run_of(self, uploaded: UploadedRun, *, on_busy: OnBusy | None) -> Flow[Run]:
+        """A run of an upload. A broken connection is taken up again, though the run may then be there twice: the upload is dear."""
+        retries = Retries()
+        body = uploaded.model_dump(mode="json", exclude_defaults=True)
+        while True:
+            try:
+                return (yield from self._new_run("/v1/runs", on_busy=on_busy, json=body))
+            except RequestRefused:
+                yield from self._uploads.discard(uploaded.upload)
+                raise
+            except BROKEN as error:
+                if getattr(error, "status", None) not in _NOT_THERE_JUST_NOW:
+                    raise
+                yield retries.pause(error)
 
-    def _open(self, path: str, *, method: str = "GET", **request: Any) -> Flow[httpx.Response]:
-        """The successful response, its body unread. Raises ServiceUnreachable, RequestRefused, ServiceFailed."""
-        built = self._build(method, path, **request)
-        try:
-            response: httpx.Response = yield Open(built)
-        except httpx.RequestError as error:
-            raise _unreachable(built, error) from error
-        if response.is_success:
-            return response
-        try:
-            body = yield from _body()
-        except httpx.RequestError:
-            body = b""
-        raise _refusal(response, body)
+    def _new_run(self, path: str, *, on_busy: OnBusy | None, **request: Any) -> Flow[Run]:
+        """The run that this request starts. A service that is busy, and says for how long, is asked again."""
+        waited = 0.0
+        while True:
+            try:
+                return (yield from self._requests.get(_RUN, path, method="POST", **request))
+            except ServiceBusy as busy:
+                if busy.retry_after_seconds is None:
+                    raise
+                shortest, longest = BUSY_PAUSE_SECONDS
+                pause = min(max(busy.retry_after_seconds, shortest), longest)
+                waited += pause
+                if waited > BUSY_SECONDS:
+                    raise
+            if on_busy:
+                on_busy(pause)
+            yield Wait(pause)
 
 
 def next_state(run: Run | None, run_id: str, event: Event) -> Run:
@@ -213,15 +225,12 @@ def next_state(run: Run | None, run_id: str, event: Event) -> Run:
 
 
 def finished(run: Run) -> Run:
-    """The run, which has ended. Raises RunFailed when it failed."""
+    """The run, which has ended. Raises RunFailed when it failed, RunCancelled when somebody stopped it."""
     if run.status == "failed":
         raise RunFailed(run)
+    if run.status == "cancelled":
+        raise RunCancelled(run)
     return run
-
-
-def giving(flow: Flow[T]) -> Flow[None]:
-    """The flow, which gives its result to the caller."""
-    yield Give((yield from flow))
 
 
 def result_name(run: Run) -> str:
@@ -241,25 +250,6 @@ def _sendable(name: str) -> str:
     return "".join("_" if unicodedata.category(character) == "Cc" else character for character in whole) or "file"
 
 
-def _body() -> Flow[bytes]:
-    chunks = []
-    while chunk := (yield Read()):
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _parse(kind: TypeAdapter[T], body: bytes) -> T:
-    try:
-        return kind.validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise NotUnderstood(
-            f"the service's answer is not understood ({where + ': ' if where else ''}{first['msg']}): "
-            "it is of another version, or something else answers at this address"
-        ) from error
-
-
 def _first_byte(response: httpx.Response) -> int:
     """Where in the artifact this response begins."""
     if response.status_code != httpx.codes.PARTIAL_CONTENT:
@@ -268,30 +258,3 @@ def _first_byte(response: httpx.Response) -> int:
     if not found:
         raise NotUnderstood("the service sent a part of an artifact and doesn't say which")
     return int(found[1])
-
-
-def _refusal(response: httpx.Response, body: bytes) -> ClientError:
-    status = response.status_code
-    kind: type[ClientError] = NotUnderstood
-    if response.is_client_error:
-        kind = RequestRefused
-    elif response.is_server_error:
-        kind = ServiceFailed
-    try:
-        # Problem details may be extended by members that this version doesn't know.
-        return kind(Problem.model_validate_json(body, extra="ignore").detail)
-    except ValidationError:
-        request = response.request
-        return kind(f"{request.method} {request.url} was answered with {status} {response.reason_phrase}".rstrip())
-
-
-def _unreachable(request: httpx.Request, error: httpx.RequestError) -> ServiceUnreachable:
-    address = str(request.url.copy_with(path="/", query=None)).rstrip("/")
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol):
-        return ServiceUnreachable(f"no service answers at {address} ({_reason(error)})")
-    return ServiceUnreachable(f"the connection to {address} broke ({_reason(error)})")
-
-
-def _reason(error: Exception) -> str:
-    """What an exception says; httpx's timeouts say nothing but their names."""
-    return str(error) or re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower()

@@ -1,9 +1,11 @@
 """Every client test talks to a fake service as new, and waits for nothing."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.client.calls import Call, awaited, blocking
 from tests.client.fake import Fake, serving
 
 
@@ -19,14 +21,28 @@ def fake(only_fake: Fake) -> Fake:
     return only_fake
 
 
+@pytest.fixture(params=[blocking, awaited])
+def call(request: pytest.FixtureRequest) -> Call:
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    path = tmp_path / "sea.mp4"
+    path.write_bytes(b"pictures")
+    return path
+
+
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("client.protocol.PAUSES", (0.0,) * 8)
+    monkeypatch.setattr("client.flow.PAUSES", (0.0,) * 8)
+    monkeypatch.setattr("client.protocol.BUSY_PAUSE_SECONDS", (0.0, 60.0))
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (
+        "IMMERSIVAUDIO_API_KEY",
         "IMMERSIVAUDIO_SERVER",
         "FORCE_COLOR",
         "NO_COLOR",

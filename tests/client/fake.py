@@ -9,143 +9,27 @@ from dataclasses import dataclass, field
 
 import uvicorn
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
-from starlette.datastructures import UploadFile
+from fastapi.responses import RedirectResponse, Response, StreamingResponse
+from starlette.datastructures import Headers, UploadFile
 
 from models.record import (
-    Accepted,
-    AudioGeneration,
-    Box,
-    DetectedObject,
+    TERMINAL,
+    Cancelled,
     Event,
-    Failed,
-    Finished,
-    Frame,
-    FrameDescription,
-    FrameExtraction,
-    FrameObjects,
-    FrameSelection,
     ModuleDone,
     ModuleInfo,
-    Mood,
-    ObjectDetection,
     Options,
-    Outputs,
     Progress,
-    PromptEnhancement,
-    Reconstruction,
+    Rerun,
     Run,
-    Started,
-    Stem,
-    StemKind,
-    Stream,
-    VideoInput,
+    UploadedRun,
     fold,
 )
+from tests.client.fake_uploads import Protocol, Tus, add_uploads, problem
+from tests.client.logs import a_log, a_rerun, video_input
 
 RUN_ID = "0123456789abcdef"
-DESCRIPTION = "A calm sea.\u2028Under a \x1b[31mred\x1b[0m sky."
-"""With a line separator that is legal in JSON, and with colours that a terminal must not take."""
-
-
-def video_input(name: str = "sea.mp4", options: Options | None = None) -> VideoInput:
-    return VideoInput(
-        token="0" * 32,
-        name=name,
-        media="video",
-        path="videos/0/source",
-        container="mp4",
-        size_bytes=1000,
-        duration_seconds=12,
-        width=960,
-        height=540,
-        frame_rate=25,
-        has_audio=False,
-        streams=(Stream(index=0, kind="video", codec="h264"),),
-        options=options or Options(),
-    )
-
-
-def a_log(came: VideoInput) -> tuple[Event, ...]:
-    """The log of a whole run of a video, one second per event."""
-    water = DetectedObject(label="water", score=0.9, box=Box(x0=0, y0=0, x1=9, y1=9))
-    objects = FrameObjects(frame=0, width=10, height=10, objects=(water, water))
-    frames = tuple(Frame(path=f"frames/{index}.jpg", seconds=index * 1.2) for index in range(10))
-    outputs: list[Outputs] = [
-        Outputs(frame_extraction=FrameExtraction(model="ffmpeg", folder="frames", count=10, frames=frames)),
-        Outputs(
-            object_detection=ObjectDetection(
-                model="sketch/scene", confidence=0.25, frames=(objects, objects), objects=("water",)
-            )
-        ),
-        Outputs(
-            frame_selection=FrameSelection(model="sketch/scene", path="frames/4.jpg", index=4, latent_shape=(512, 16, 29))
-        ),
-        Outputs(
-            frame_description=FrameDescription(
-                model="sketch/scene", question=None, text=DESCRIPTION, mood=Mood(valence=0.4, arousal=-0.2)
-            )
-        ),
-        Outputs(
-            prompt_enhancement=PromptEnhancement(
-                model="templates", music_prompt="calm music", sound_prompt="waves", negative_prompt="noise"
-            )
-        ),
-        *(Outputs(audio_generation=AudioGeneration(stems=(stem(kind),))) for kind in came.options.stems),
-        Outputs(
-            reconstruction=Reconstruction(
-                model="ffmpeg",
-                path="runs/0/result.mp4",
-                format=came.options.format or "mp4",
-                duration_seconds=12,
-                picture="copied",
-                video_codec="h264",
-                audio_codec="aac",
-                sample_rate=48000,
-                channels=2,
-                original_used=False,
-                integrated_lufs=-14.02,
-                true_peak_dbtp=-1.3,
-            )
-        ),
-    ]  # fmt: skip
-    done = [
-        ModuleDone(seq=seq, at=seq, module=next(name for name, value in output if value), output=output, seconds=0.5)
-        for seq, output in enumerate(outputs, 3)
-    ]
-    last = len(done) + 3
-    return (
-        Accepted(seq=1, at=1, video_input=came),
-        Started(seq=2, at=2, owner="me"),
-        *done,
-        Finished(seq=last, at=last),
-    )
-
-
-def stem(kind: StemKind) -> Stem:
-    return Stem(
-        kind=kind,
-        model="sketch/foley" if kind == "sounds" else "sketch/music",
-        path=f"runs/0/{kind}.flac",
-        duration_seconds=12,
-        sample_rate=48000,
-        channels=2,
-        model_sample_rate=48000,
-        model_channels=2,
-        prompt="waves",
-        negative_prompt="noise",
-        seed=7,
-        steps=None,
-        guidance=None,
-        candidates=1,
-    )
-
-
-def a_failure(came: VideoInput, kind: str = "internal") -> tuple[Event, ...]:
-    """The log of a run that fails when it has frames."""
-    log = a_log(came)[:3]
-    failed = {"seq": 4, "at": 4, "module": "object_detection", "kind": kind, "message": "the detector broke"}
-    return (*log, Failed.model_validate(failed))
+RERUN_ID = "fedcba9876543210"
 
 
 @dataclass
@@ -165,7 +49,17 @@ class Fake:
     """Pause after each message."""
     refuse: tuple[int, str] | None = None
     """Status and detail for every request."""
+    refuse_runs: list[tuple[int, dict[str, str]]] = field(default_factory=list)
+    """Status and headers for each of the next requests that would start a run. They are not read to their end."""
+    api_key: str | None = None
+    bucket: str | None = None
+    """Where artifacts are to be had, instead of here."""
+    tus: Tus = field(default_factory=Tus)
     uploads: list[tuple[str | None, bytes, str]] = field(default_factory=list)
+    reruns: list[tuple[str, Rerun, bytes]] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    asked: list[tuple[str, Headers]] = field(default_factory=list)
+    """Method, path and query of every request, and its headers."""
     asked_after: list[int] = field(default_factory=list)
     ranges: list[str | None] = field(default_factory=list)
     artifacts: list[str] = field(default_factory=list)
@@ -176,24 +70,65 @@ class Fake:
         return fold(RUN_ID, self.log)
 
     async def submit(self, request: Request) -> Response:
-        async with request.form() as form:
-            file, options = form["file"], form["options"]
-            assert isinstance(file, UploadFile)
-            assert isinstance(options, str)
-            self.uploads.append((file.filename, await file.read(), options))
-            if not self.keep_the_log:
-                self.log = a_log(video_input(file.filename or "", Options.model_validate_json(options)))
-        accepted = fold(RUN_ID, self.log[:1]).model_dump_json()
-        headers = {"Location": f"/v1/runs/{RUN_ID}"}
+        if self.refuse_runs:
+            return self._refuse_run()
+        if request.headers["content-type"] == "application/json":
+            wanted = UploadedRun.model_validate_json(await request.body())
+            if not (sent := self.tus.uploads.get(wanted.upload)):
+                return problem(404, f"there is no upload {wanted.upload}")
+            self._take(sent.name, bytes(sent.content), wanted.options.model_dump_json(exclude_defaults=True))
+        else:
+            async with request.form() as form:
+                file, options = form["file"], form["options"]
+                assert isinstance(file, UploadFile)
+                assert isinstance(options, str)
+                self._take(file.filename, await file.read(), options)
+        return self._accepted(RUN_ID)
+
+    def _take(self, name: str | None, content: bytes, options: str) -> None:
+        self.uploads.append((name, content, options))
+        if not self.keep_the_log:
+            self.log = a_log(video_input(name or "", Options.model_validate_json(options)))
+
+    async def rerun(self, run_id: str, request: Request) -> Response:
+        if self.refuse_runs:
+            return self._refuse_run()
+        body = await request.body()
+        self.reruns.append((run_id, Rerun.model_validate_json(body), body))
+        self.log = a_rerun(video_input(), run_id)
+        return self._accepted(RERUN_ID)
+
+    def _refuse_run(self) -> Response:
+        status, headers = self.refuse_runs.pop(0)
+        return problem(status, "100 runs wait already", headers)
+
+    def _accepted(self, run_id: str) -> Response:
+        accepted = fold(run_id, self.log[:1]).model_dump_json()
+        headers = {"Location": f"/v1/runs/{run_id}"}
         return Response(accepted, status_code=202, media_type="application/json", headers=headers)
 
     async def get_run(self, run_id: str) -> Response:
+        if run_id not in {RUN_ID, RERUN_ID}:
+            return problem(404, f"there is no run {run_id}")
+        return Response(fold(run_id, self.log).model_dump_json(), media_type="application/json")
+
+    async def cancel(self, run_id: str) -> Response:
+        if run_id == RUN_ID and self.log[-1].type not in TERMINAL:
+            self.log = (*self.log, Cancelled(seq=len(self.log) + 1, at=self.log[-1].at + 1))
+        return await self.get_run(run_id)
+
+    async def delete(self, run_id: str) -> Response:
         if run_id != RUN_ID:
             return problem(404, f"there is no run {run_id}")
-        return Response(self.run.model_dump_json(), media_type="application/json")
+        if self.log[-1].type in TERMINAL:
+            self.deleted.append(run_id)
+            return Response(status_code=204)
+        answer = await self.cancel(run_id)
+        answer.status_code = 202
+        return answer
 
     async def get_events(self, run_id: str, request: Request, after: int = 0) -> Response:
-        if run_id != RUN_ID:
+        if run_id not in {RUN_ID, RERUN_ID}:
             return problem(404, f"there is no run {run_id}")
         assert request.headers["accept"] == "application/x-ndjson"
         self.asked_after.append(after)
@@ -201,11 +136,16 @@ class Fake:
         return StreamingResponse(stream(self, after, broken_after), media_type="application/x-ndjson")
 
     async def get_artifact(self, run_id: str, name: str, request: Request) -> Response:
+        if self.bucket:
+            return RedirectResponse(f"{self.bucket}/bucket/{name}?signature=secret")
+        if run_id not in {RUN_ID, RERUN_ID} or name not in {"video", "audio"}:
+            return problem(404, f"run {run_id} has no artifact {name}")
+        return await self.get_object(name, request)
+
+    async def get_object(self, name: str, request: Request) -> Response:
         wanted = request.headers.get("range")
         self.ranges.append(wanted)
         self.artifacts.append(name)
-        if run_id != RUN_ID or name not in {"video", "audio"}:
-            return problem(404, f"run {run_id} has no artifact {name}")
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and not self.ignore_ranges else 0
         size = len(self.artifact)
         headers = {"Content-Length": str(size - start)}
@@ -229,19 +169,23 @@ def create_app(fake: Fake) -> FastAPI:
 
     @app.middleware("http")
     async def refuse(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        query = f"?{request.url.query}" if request.url.query else ""
+        fake.asked.append((f"{request.method} {request.url.path}{query}", request.headers))
+        if fake.api_key and request.headers.get("authorization") != f"Bearer {fake.api_key}":
+            return problem(401, "this service asks for an API key", {"WWW-Authenticate": "Bearer"})
         return problem(*fake.refuse) if fake.refuse else await call_next(request)
 
     app.post("/v1/runs")(fake.submit)
     app.get("/v1/runs/{run_id}")(fake.get_run)
+    app.delete("/v1/runs/{run_id}")(fake.delete)
+    app.post("/v1/runs/{run_id}/cancel")(fake.cancel)
+    app.post("/v1/runs/{run_id}/rerun")(fake.rerun)
     app.get("/v1/runs/{run_id}/events")(fake.get_events)
     app.get("/v1/runs/{run_id}/artifacts/{name}")(fake.get_artifact)
+    app.get("/bucket/{name}")(fake.get_object)
     app.get("/v1/modules")(fake.get_modules)
+    add_uploads(app, lambda: fake.tus)
     return app
-
-
-def problem(status: int, detail: str) -> JSONResponse:
-    content = {"type": "about:blank", "title": "No", "status": status, "detail": detail, "limit": "an extension"}
-    return JSONResponse(content, status_code=status, media_type="application/problem+json")
 
 
 async def stream(fake: Fake, after: int, broken_after: int | None) -> AsyncIterator[str]:
@@ -272,9 +216,10 @@ def progress(step: int) -> Progress:
 @contextmanager
 def serving(fake: Fake) -> Iterator[Fake]:
     """The fake on a free port of this machine, `fake.url`, from a thread."""
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(fake), port=0, log_config=None, log_level="critical", ws="none", lifespan="off")
+    config = uvicorn.Config(
+        create_app(fake), port=0, log_config=None, log_level="critical", ws="none", lifespan="off", http=Protocol
     )
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

@@ -17,17 +17,11 @@ from typer.testing import CliRunner, Result
 from client.cli import main
 from client.flags import bounds
 from models.record import ModuleInfo, Options, Record
-from tests.client.fake import RUN_ID, Fake, a_failure, video_input
+from tests.client.fake import RUN_ID, Fake
+from tests.client.logs import a_failure, video_input
 
 COMMAND = [sys.executable, "-c", "from client.cli import main; main()"]
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def video(tmp_path: Path) -> Path:
-    path = tmp_path / "sea.mp4"
-    path.write_bytes(b"pictures")
-    return path
 
 
 def immersivaudio(*arguments: str | Path, fake: Fake | None = None, stdin: bytes | None = None) -> Result:
@@ -275,7 +269,11 @@ def test_ctrl_c_ends_with_130_and_says_that_the_run_goes_on(fake: Fake, video: P
     told = child.stderr.read().decode().splitlines()
     child.stderr.close()
     assert child.wait(30) == 130
-    assert told[-1] == f"immersivaudio: stopped waiting; the run goes on as {RUN_ID}"
+    this = f"{RUN_ID} --server {fake.url}"
+    assert told[-2:] == [
+        f"immersivaudio: stopped waiting; the run goes on as {RUN_ID}",
+        f"immersivaudio: `immersivaudio follow {this}` watches it, `immersivaudio cancel {this}` stops it",
+    ]
     assert list(video.parent.iterdir()) == [video]
 
 

@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from client.findings import draft_note, findings, printable
-from client.view import LiveView
+from client.live_view import LiveView
 from models.record import (
     Accepted,
     AudioGeneration,
@@ -20,7 +20,7 @@ from models.record import (
     Record,
     Started,
 )
-from tests.client.fake import a_failure, a_log, stem, video_input
+from tests.client.logs import a_failure, a_log, stem, video_input
 
 
 def drawn(*messages: Event | Progress, width: int = 100) -> str:

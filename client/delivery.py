@@ -1,0 +1,128 @@
+"""The command line's files: what is sent, where the result goes, and what may not be written over."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from client.client import ImmersivaudioClient
+from client.files import Source
+from client.protocol import result_name
+from models.record import AUDIO_FORMATS, VIDEO_FORMATS, Options, Run
+
+STDOUT = "-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """What becomes of a run's result. Without a name, it gets one made of `stem` and an ending that only the run decides."""
+
+    folder: Path | None
+    """None: the result goes to stdout."""
+    name: str | None = None
+    stem: str | None = None
+    """None: the run's id."""
+    source: Path | None = None
+    """The input, which is never written over."""
+    as_json: bool
+    force: bool
+
+    def refuse_to_lose(self, *, likely_format: str) -> None:
+        """Raises typer.BadParameter when the result, were it of this format, would be written over something."""
+        if self.folder and (self.name or self.stem):
+            self._refuse_to_lose(self._path(self.folder, self.stem or "", likely_format))
+
+    def deliver(self, service: ImmersivaudioClient, run: Run) -> None:
+        """Write the result, and to stdout its path, or the record, or the result itself."""
+        if self.folder is None:
+            service.download(run.id, result_name(run), sys.stdout.buffer)
+            return
+        made = run.record.reconstruction.format if run.record.reconstruction else "mp4"
+        ending = _format_named_by(self.name)
+        if ending not in (None, made):
+            raise typer.BadParameter(f"{self.name} ends in .{ending}, the result is {made}", param_hint="--output")
+        path = self._path(self.folder, self.stem or _as_name(run.id), made)
+        self._refuse_to_lose(path)
+        service.download(run.id, result_name(run), path)
+        if self.as_json:
+            print_record(run)
+        else:
+            sys.stdout.buffer.write(os.fsencode(path) + b"\n")
+
+    def _path(self, folder: Path, stem: str, ending: str) -> Path:
+        return folder / (self.name or f"{stem}.immersivaudio.{ending}")
+
+    def _refuse_to_lose(self, path: Path) -> None:
+        if not path.exists():
+            return
+        if self.source and path.samefile(self.source):
+            raise typer.BadParameter(f"{path} is the input: it is never written over", param_hint="--output")
+        if not self.force:
+            raise typer.BadParameter(f"{path} is there already: give --force to overwrite it", param_hint="--output")
+
+
+def delivery_to(
+    output: str, *, stem: str | None = None, source: Path | None = None, as_json: bool, force: bool
+) -> Delivery:
+    """To a file, a folder, or stdout. Raises typer.BadParameter when nothing can be written there."""
+    if output == STDOUT:
+        if as_json:
+            raise typer.BadParameter("--json and the result both want stdout: give -o OUT")
+        if sys.stdout.isatty():
+            raise typer.BadParameter("the result is not for a terminal: give -o OUT, or redirect stdout")
+        return Delivery(folder=None, as_json=as_json, force=force)
+    path = Path(output)
+    folder, name = (path, None) if path.is_dir() else (path.parent, path.name)
+    if not folder.is_dir():
+        raise typer.BadParameter(f"there is no folder {folder}", param_hint="--output")
+    if not os.access(folder, os.W_OK):
+        raise typer.BadParameter(f"nothing can be written into {folder}", param_hint="--output")
+    return Delivery(folder=folder, name=name, stem=stem, source=source, as_json=as_json, force=force)
+
+
+def source_from(file: str) -> Source:
+    """What is sent: a file that can be read, or stdin. Raises typer.BadParameter."""
+    if file == STDOUT:
+        return sys.stdin.buffer
+    path = Path(file)
+    if not path.exists():
+        raise typer.BadParameter(f"there is no file {file}", param_hint="FILE")
+    if path.is_dir():
+        raise typer.BadParameter(f"{file} is a folder", param_hint="FILE")
+    if not os.access(path, os.R_OK):
+        raise typer.BadParameter(f"{file} cannot be read", param_hint="FILE")
+    return path
+
+
+def format_from(output: str | None, options: Options) -> Options:
+    """The options, with the format that OUT's ending names."""
+    ending = _format_named_by(output)
+    if ending is None:
+        return options
+    if options.format not in (None, ending):
+        raise typer.BadParameter(f"OUT ends in .{ending}, --format says {options.format}", param_hint="--output")
+    return Options.model_validate(options.model_dump(exclude_unset=True) | {"format": ending})
+
+
+def likely_format(file: str, options: Options) -> str:
+    """The format of the result as far as one can tell before the service has read the input."""
+    ending = Path(file).suffix.lower().removeprefix(".")
+    return options.format or (ending if ending in VIDEO_FORMATS else "mp4")
+
+
+def print_record(run: Run) -> None:
+    """The record, to stdout."""
+    print(run.record.model_dump_json(indent=2))
+
+
+def _format_named_by(name: str | None) -> str | None:
+    """The format that the name's ending stands for."""
+    ending = Path(name or "").suffix.lower().removeprefix(".")
+    return ending if ending in (*VIDEO_FORMATS, *AUDIO_FORMATS) else None
+
+
+def _as_name(run_id: str) -> str:
+    """A run's id as part of a file's name, whatever the service made it of."""
+    return "".join(character if character.isalnum() or character in "-_" else "_" for character in run_id)
