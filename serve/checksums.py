@@ -12,7 +12,7 @@ from serve.store import failures
 ALGORITHMS = {"md5": 16, "sha1": 20, "sha256": 32}
 """What a checksum may be made with, and how many bytes it then has."""
 
-MEMORY_BYTES = 8 << 20
+MEMORY_BYTES = 1 << 20
 PIECE_BYTES = 1 << 20
 
 
