@@ -154,6 +154,7 @@ async def test_a_cancel_that_meets_the_owners_events_comes_after_them(store: Sto
             await log.append(
                 ModuleRetried, module="object_detection", attempt=number + 1, cause="deadline", pause_seconds=0
             )
+            await asyncio.sleep(number / 1000)
 
     writing = asyncio.create_task(write())
     await asyncio.sleep(0.01)

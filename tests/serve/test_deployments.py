@@ -1,0 +1,216 @@
+"""What every deployment adds to its model: it stops, it has deadlines, it says what failed for a reason of ours, and who it is."""
+
+import asyncio
+import contextlib
+import errno
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models import work
+from models.errors import DeadlinePassed, OutOfMemory, StorageFull
+from models.record import Outputs, Record
+from serve.deployments import FrameExtractor, ModuleServer, MusicGenerator, ObjectDetector, Reconstructor
+from serve.log import progress_key
+from serve.modules import Task
+from serve.settings import AppSettings
+from serve.store import Store
+from serve.workspace import StoreWorkspace
+from tests.serve import records
+
+
+class Model:
+    model = "test"
+
+
+class Steps(ModuleServer):
+    """Takes steps of 10 ms until it has taken a thousand, or is stopped; or fails."""
+
+    module = "object_detection"
+    error: Exception | None = None
+
+    def load(self, settings: AppSettings) -> Any:
+        self.taken = 0
+        self.batches: list[int] = []
+        return Model()
+
+    def step(self, record: Record, files: StoreWorkspace) -> Outputs:
+        files.new("videos/x/half").write_bytes(b"half")
+        self.batches.append(work.batch_size(8))
+        if self.error:
+            raise self.error
+        for step in range(1000):
+            work.step(step, 1000)
+            self.taken += 1
+            time.sleep(0.01)
+        return records.output("object_detection")
+
+
+def task(**changes: Any) -> Task:
+    record = Record(video_input=records.video_input()).append(records.output("frame_extraction"))
+    return Task(record, "videos/x/made/y", **changes)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Steps:
+    return Steps(settings(tmp_path))
+
+
+def settings(tmp_path: Path, **given: object) -> AppSettings:
+    return AppSettings.model_validate({"store": str(tmp_path / "store"), **given})
+
+
+async def until_stopped(server: Steps) -> None:
+    async with asyncio.timeout(2):
+        while True:
+            before = server.taken
+            await asyncio.sleep(0.1)
+            if server.taken == before:
+                return
+
+
+async def test_a_cancelled_module_stops_at_its_next_step_and_leaves_nothing(server: Steps) -> None:
+    running = asyncio.create_task(server.run(task()))
+    while not server.taken:
+        await asyncio.sleep(0.01)
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    taken = server.taken
+    await until_stopped(server)
+    assert server.taken <= taken + 2
+    assert await server.store.keys("videos") == []
+
+
+async def test_what_waits_for_its_turn_and_is_cancelled_is_never_begun(server: Steps) -> None:
+    first, second = (asyncio.create_task(server.run(task())) for _ in range(2))
+    while not server.taken:
+        await asyncio.sleep(0.01)
+    for waiting in (second, first):
+        waiting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await waiting
+    await until_stopped(server)
+    assert len(server.batches) == 1
+
+
+async def test_a_deadline_stops_the_work_and_waiting_does_not_count(tmp_path: Path) -> None:
+    server = Steps(settings(tmp_path, deadlines={"object_detection": {"seconds": 0.3}}))
+    began = time.monotonic()
+    told = await asyncio.gather(*(server.run(task()) for _ in range(3)), return_exceptions=True)
+    assert [type(error) for error in told] == [DeadlinePassed] * 3
+    assert time.monotonic() - began > 0.85
+    assert "0.3 s" in str(told[0])
+    await until_stopped(server)
+
+
+async def test_a_longer_film_may_take_longer(tmp_path: Path) -> None:
+    server = MusicGenerator(settings(tmp_path, deadlines={"audio_generation": {"seconds": 10, "per_second": 2}}))
+    assert server._deadline(task().record) == 10 + 2 * 10
+
+
+@pytest.mark.parametrize(
+    ("error", "named"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), StorageFull),
+        (MemoryError(), OutOfMemory),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"), OutOfMemory),
+        (OSError(errno.EPERM, "/secret"), PermissionError),
+        (ValueError("a bug"), ValueError),
+    ],
+)
+async def test_what_failed_for_a_reason_of_ours_is_named(
+    server: Steps, error: Exception, named: type[Exception]
+) -> None:
+    server.error = error
+    with pytest.raises(named) as raised:
+        await server.run(task())
+    assert type(raised.value) is named
+
+
+async def test_when_memory_was_short_half_as_much_is_taken_at_once(server: Steps) -> None:
+    server.error = ValueError("enough")
+    for memory_was_short in (False, True):
+        with pytest.raises(ValueError, match="enough"):
+            await server.run(task(memory_was_short=memory_was_short))
+    assert server.batches == [8, 4]
+
+
+async def test_how_far_it_is_is_told_at_most_twice_a_second(server: Steps, tmp_path: Path) -> None:
+    store, key = Store(str(tmp_path / "store")), progress_key("a" * 32, "object_detection", None)
+    running = asyncio.create_task(server.run(task(run_id="a" * 32)))
+    told = set()
+    began = time.monotonic()
+    while time.monotonic() < began + 1.8:
+        told.add(await store.read(key))
+        await asyncio.sleep(0.02)
+    running.cancel()
+    assert 2 <= len(told - {None}) <= 3
+
+
+def test_a_thread_that_never_stops_makes_its_replica_unhealthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve.deployments.STUCK_SECONDS", 0.1)
+    server = Steps(settings(tmp_path, deadlines={"object_detection": {"seconds": 0.1}}))
+    with server._in_hand(task().record, None):
+        server.check_health()
+        time.sleep(0.25)
+        with pytest.raises(RuntimeError, match="has not stopped"):
+            server.check_health()
+    server.check_health()
+
+
+async def test_a_film_that_is_put_together_can_be_stopped_too(tmp_path: Path) -> None:
+    """ffmpeg is a process of its own: it is ended, not waited for."""
+    import ffmpeg
+
+    from models import media
+    from models.errors import Cancelled
+
+    doing = work.Work()
+    endless = ffmpeg.output(ffmpeg.input("testsrc=size=64x36", f="lavfi", re=None), "pipe:", format="null", t=60)
+
+    def run() -> None:
+        with work.going_on(doing):
+            media.run(endless, timeout_seconds=60)
+
+    running = asyncio.create_task(asyncio.to_thread(run))
+    await asyncio.sleep(0.3)
+    doing.cancelled.set()
+    with pytest.raises(Cancelled):
+        await asyncio.wait_for(running, 2)
+
+
+@pytest.mark.parametrize(
+    ("changed", "server"),
+    [
+        ({"frame_extraction": {"long_side": 320}}, FrameExtractor),
+        ({"frame_extraction": {"jpeg_quality": 50}}, FrameExtractor),
+        ({"reconstruction": {"image_frame_rate": 10}}, Reconstructor),
+    ],
+)
+async def test_another_setting_of_a_module_gives_it_another_identity(
+    tmp_path: Path, changed: dict[str, object], server: type[ModuleServer]
+) -> None:
+    usual, again = [await server(settings(tmp_path)).identity() for _ in range(2)]
+    assert usual == again
+    assert await server(settings(tmp_path, **changed)).identity() != usual
+    assert (
+        await ObjectDetector(settings(tmp_path, **changed)).identity()
+        == await ObjectDetector(settings(tmp_path)).identity()
+    )
+
+
+async def test_weights_replaced_under_their_old_name_give_another_identity(tmp_path: Path) -> None:
+    from tests.toys import vision
+
+    folder = vision.make_resnet18(tmp_path / "resnet18")
+    given = settings(tmp_path, frame_selection={"kind": "resnet18", "weights": str(folder), "device": "cpu"})
+    from serve.deployments import FrameSelector
+
+    before = await FrameSelector(given).identity()
+    await asyncio.sleep(0.01)
+    file = folder if folder.is_file() else next(path for path in folder.rglob("*") if path.is_file())
+    file.write_bytes(file.read_bytes())
+    assert await FrameSelector(given).identity() != before
