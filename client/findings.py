@@ -76,8 +76,8 @@ def summary(run: Run) -> list[str]:
 
 def retried(event: ModuleRetried) -> str:
     """What happened to a module that is tried again."""
-    part = f" of {event.part}" if event.part else ""
-    return f"tried again{part} ({_CAUSES[event.cause]})"
+    part = f"{event.part} " if event.part else ""
+    return f"{part}tried again ({_CAUSES[event.cause]})"
 
 
 def busy(seconds: float) -> str:

@@ -5,6 +5,7 @@ stand once; and, for a rerun, one per output that a user may replace.
 import functools
 import inspect
 import re
+import reprlib
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, NamedTuple
 
@@ -101,7 +102,7 @@ def options_from(given: dict[str, Any]) -> Options:
         if not first["loc"]:
             raise typer.BadParameter(str(first["ctx"]["error"])) from None
         name = str(first["loc"][0])
-        raise typer.BadParameter(f"{first['input']!r} is not allowed: {bounds(name)}", param_hint=_flag(name)) from None
+        raise _not_allowed(name, first["input"], _schema(Options, name)) from None
 
 
 def edits_from(given: dict[str, Any]) -> Edits:
@@ -115,8 +116,8 @@ def edits_from(given: dict[str, Any]) -> Edits:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = next(name for name, edit in _EDITS.items() if (edit.module, edit.field) == first["loc"])
-        allowed = _in_words(_schema(_EDITS[name].kind, _EDITS[name].field))
-        raise typer.BadParameter(f"{first['input']!r} is not allowed: {allowed}", param_hint=_flag(name)) from None
+        schema = _schema(_EDITS[name].kind, _EDITS[name].field)
+        raise _not_allowed(name, first["input"], schema) from None
 
 
 def bounds(name: str) -> str:
@@ -126,6 +127,11 @@ def bounds(name: str) -> str:
 
 _BOUNDS = {"exclusiveMinimum": "above", "minimum": "at least", "maximum": "at most", "exclusiveMaximum": "below"}
 _METAVARS = {"integer": "N", "number": "X", "string": "WORDS"}
+
+
+def _not_allowed(name: str, value: object, schema: dict[str, Any]) -> typer.BadParameter:
+    shown = reprlib.repr(value)
+    return typer.BadParameter(f"{shown} is not allowed: {_in_words(schema)}", param_hint=_flag(name))
 
 
 def _in_words(schema: dict[str, Any]) -> str:

@@ -48,19 +48,19 @@ class LocalService:
         self._log = log
         self._command = command or (sys.executable, "-c", SERVE, "run")
         # Unix sockets lie below this folder, and their paths end at 107 bytes: macOS's own temporary folder is too deep.
-        self._scratch = Path(tempfile.mkdtemp(prefix="immersivaudio-", dir="/tmp"))
+        self.scratch = Path(tempfile.mkdtemp(prefix="immersivaudio-", dir="/tmp"))
         self._child: subprocess.Popen[bytes] | None = None
         wanted = _port_of(config)
         self.port = wanted if _is_free(wanted) else _free_port()
         if self.port != wanted:
-            self._config = _with_port(config, self.port, self._scratch)
+            self._config = _with_port(config, self.port, self.scratch)
         self.url = f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Starts it in the current folder, and returns at once."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("wb") as output:
-            self._child = _start([*self._command, str(self._config)], self._scratch, output)
+            self._child = _start([*self._command, str(self._config)], self.scratch, output)
 
     def wait_until_ready(self, *, timeout_seconds: float) -> None:
         """Returns when the service takes requests. Raises ServiceNotStarted."""
@@ -86,7 +86,7 @@ class LocalService:
                         break
                 except (KeyboardInterrupt, SystemExit):
                     continue
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _not_started(self, sentence: str) -> ServiceNotStarted:
         tail = self._log.read_text(errors="replace").splitlines()[-25:]
@@ -125,6 +125,7 @@ def _start(command: list[str], scratch: Path, output: IO[bytes]) -> subprocess.P
         "RAY_ADDRESS": "local",  # never somebody's running cluster
         "RAY_TMPDIR": str(scratch),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve.access:at_the_proxy",  # request ids that are safe to log
         # The cluster asks for a token, and Ray need not write one into the user's home.
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),

@@ -4,29 +4,18 @@ import json
 import os
 import pty
 import re
-import select
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from client.cli import main
 from client.flags import bounds
 from models.record import ModuleInfo, Options, Record
+from tests.client.command import immersivaudio, read_to_end, start
 from tests.client.fake import RUN_ID, Fake
 from tests.client.logs import a_failure, video_input
-
-COMMAND = [sys.executable, "-c", "from client.cli import main; main()"]
-ROOT = Path(__file__).parents[2]
-
-
-def immersivaudio(*arguments: str | Path, fake: Fake | None = None, stdin: bytes | None = None) -> Result:
-    environment = {"IMMERSIVAUDIO_SERVER": fake.url if fake else "http://127.0.0.1:9", "COLUMNS": "200"}
-    return CliRunner().invoke(main, [str(word) for word in arguments], input=stdin, env=environment)
 
 
 def test_a_video_is_enhanced_beside_itself_and_only_the_path_goes_to_stdout(fake: Fake, video: Path) -> None:
@@ -219,23 +208,6 @@ def test_the_version_is_printed() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+\n", immersivaudio("--version").stdout)
 
 
-def start(*arguments: str | Path, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
-    environment = os.environ | {"TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
-    return subprocess.Popen(
-        [*COMMAND, *map(str, arguments)],
-        cwd=ROOT,
-        env=environment,
-        stdout=stdout,
-        stderr=stderr,
-        # A shell starts background jobs with SIGINT ignored, and children inherit that: Ctrl-C must work in these.
-        preexec_fn=_obey_ctrl_c,  # noqa: PLW1509 (the child runs nothing else before exec)
-    )
-
-
-def _obey_ctrl_c() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def test_a_name_that_is_no_text_is_printed_as_it_is(fake: Fake, tmp_path: Path) -> None:
     name = os.fsencode(tmp_path) + b"/sea\xff.mp4"
     Path(os.fsdecode(name)).write_bytes(b"pictures")
@@ -278,7 +250,7 @@ def test_ctrl_c_ends_with_130_and_says_that_the_run_goes_on(fake: Fake, video: P
 
 
 def test_on_a_terminal_the_table_of_modules_fills(fake: Fake, video: Path) -> None:
-    fake.slow_seconds = 0.12
+    fake.slow_seconds = 0.25
     screen, terminal = pty.openpty()
     child = start("enhance", video, "--server", fake.url, stdout=subprocess.PIPE, stderr=terminal)
     os.close(terminal)
@@ -297,17 +269,3 @@ def test_on_a_terminal_the_table_of_modules_fills(fake: Fake, video: Path) -> No
     assert last.count("✓") == 7
     assert "\x1b[31mred" not in drawn
     assert drawn.rstrip().endswith("\x1b[?25h"), "the cursor is shown again"
-
-
-def read_to_end(descriptor: int) -> str:
-    read = b""
-    while select.select([descriptor], [], [], 30)[0]:
-        try:
-            chunk = os.read(descriptor, 65536)
-        except OSError:  # Linux's way to say that the other side is closed
-            break
-        if not chunk:
-            break
-        read += chunk
-    os.close(descriptor)
-    return read.decode()

@@ -2,10 +2,12 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
-from client.findings import draft_note, findings, printable
+from client.findings import draft_note, findings, line, printable
 from client.live_view import LiveView
+from client.view import LineView
 from models.record import (
     Accepted,
     AudioGeneration,
@@ -13,6 +15,7 @@ from models.record import (
     DetectedObject,
     Event,
     FrameObjects,
+    ModuleRetried,
     ObjectDetection,
     Options,
     Outputs,
@@ -20,7 +23,7 @@ from models.record import (
     Record,
     Started,
 )
-from tests.client.logs import a_failure, a_log, stem, video_input
+from tests.client.logs import a_cancellation, a_failure, a_log, a_rerun, a_rocky_run, stem, video_input
 
 
 def drawn(*messages: Event | Progress, width: int = 100) -> str:
@@ -36,6 +39,17 @@ def drawn(*messages: Event | Progress, width: int = 100) -> str:
 def rows(table: str) -> dict[str, str]:
     """The mark in front of each module."""
     return {line.split()[1]: line[0] for line in table.splitlines() if line and line[0] != " "}
+
+
+def rows_of(table: str) -> dict[str, str]:
+    """Each module's part of the table, on one line."""
+    found: dict[str, str] = {}
+    module = ""
+    for row in table.splitlines():
+        if row and row[0] != " " and len(row.split()) > 1:
+            module = row.split()[1]
+        found[module] = found.get(module, "") + row
+    return found
 
 
 def test_modules_that_can_run_side_by_side_are_both_at_work() -> None:
@@ -112,3 +126,106 @@ def test_prompts_of_stems_that_nobody_asked_for_are_not_shown() -> None:
 
 def test_nothing_that_moves_the_cursor_is_printed() -> None:
     assert printable("a\x1b[2J\r\nb\u202ec\x9bd\te") == "a [2J b c d e"
+
+
+def lines(*messages: Event | Progress) -> list[str]:
+    console = Console(file=io.StringIO(), width=200)
+    view = LineView(console)
+    with console.capture() as capture:
+        for message in messages:
+            view.see("run", message)
+    return capture.get().splitlines()
+
+
+def test_another_attempt_and_another_worker_are_told() -> None:
+    told = lines(*a_rocky_run(video_input()))
+    at = told.index("object_detection: tried again (worker died)")
+    assert told[at + 1] == "taken over by another worker"
+    assert told.count("started") == 1
+    assert told[-2] == "finished after 10.0 s"
+
+
+def test_while_a_module_is_tried_again_the_table_says_why() -> None:
+    log = a_rocky_run(video_input())
+    assert "tried again (worker died)" in rows_of(drawn(*log[:4]))["object_detection"]
+    assert "Taken over by another worker." in drawn(*log[:5])
+    done = drawn(*log)
+    assert "tried again" not in done
+    assert "Finished after 10.0 s." in done
+
+
+def test_of_a_stem_that_is_made_again_the_old_bar_goes() -> None:
+    log = a_log(video_input())
+    halfway = Progress(module="audio_generation", part="music", step=3, steps=9)
+    again = ModuleRetried(
+        seq=8, at=8, module="audio_generation", part="music", attempt=1, cause="out_of_memory", pause_seconds=1
+    )
+    table = drawn(*log[:7], halfway, again)
+    assert "music tried again (out of memory)" in table
+    assert "step 3 of 9" not in table
+    assert lines(*log[:7], again)[-1] == "audio_generation: music tried again (out of memory)"
+    assert "step 3 of 9" not in drawn(*log[:7], halfway, Started(seq=8, at=8, owner="another"))
+
+
+def test_a_cancelled_run_is_shown_as_such_and_nothing_seems_to_go_on() -> None:
+    log = a_cancellation(video_input())
+    assert lines(*log)[-1] == "cancelled after 3.0 s"
+    table = drawn(*log)
+    assert "Cancelled after 3.0 s." in table
+    assert "⠋" not in table
+    assert rows(table)["frame_extraction"] == "✓"
+
+
+def test_what_was_not_computed_is_marked_instead_of_timed() -> None:
+    told = lines(*a_rerun(video_input(), "the first"))
+    assert told[0] == "accepted as run, a rerun of the first"
+    assert "frame_extraction: 10 frames (ffmpeg, kept)" in told
+    assert "object_detection: water in 2 frames (sketch/scene, cached)" in told
+    assert "audio_generation: music: 12.0 s, seed 7 (sketch/music, kept)" in told
+    assert "audio_generation: sounds: 12.0 s, seed 7 (sketch/foley, 0.5 s)" in told
+    table = rows_of(drawn(*a_rerun(video_input(), "the first")))
+    assert [word for word in ("kept", "cached", "edited") if word in table["frame_extraction"]] == ["kept"]
+    assert "cached" in table["object_detection"]
+    assert "edited" in table["frame_description"]
+    assert "music: 12.0 s, seed 7, kept" in table["audio_generation"]
+    assert "0.5 s" in table["audio_generation"]
+
+
+def test_the_stems_of_a_run_that_kept_both_are_marked_once() -> None:
+    kept = tuple(stem(kind).model_copy(update={"origin": "kept"}) for kind in ("music", "sounds"))
+    record = Record(video_input=video_input()).append(Outputs(audio_generation=AudioGeneration(stems=kept)))
+    assert line(record, "audio_generation", seconds=0).endswith("(sketch/music, sketch/foley, kept)")
+    assert findings(record, "audio_generation") == ["music: 12.0 s, seed 7", "sounds: 12.0 s, seed 7"]
+
+
+def test_an_upload_has_a_bar_and_a_wait_is_told() -> None:
+    console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
+    view = LiveView(console)
+    view.sending("sea.mp4")
+    view.sent(3 * 2**28, 2**30)
+    with console.capture() as capture:
+        console.print(view._render())
+        view.busy(5)
+        console.print(view._render())
+    sending, busy = capture.get().splitlines()
+    assert "sending sea.mp4" in sending
+    assert "━━━━━━━━━━━━━━━━━━" in sending
+    assert sending.rstrip().endswith("768.0 MiB of 1.00 GiB")
+    assert "the service is busy; trying again in 5 s" in busy
+
+
+def test_without_a_terminal_a_long_upload_says_something_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 1000, 4))
+    monkeypatch.setattr("client.view.time.monotonic", lambda: next(clock))
+    console = Console(file=io.StringIO(), width=100)
+    view = LineView(console)
+    with console.capture() as capture:
+        view.sending("sea.mp4")
+        for part in range(1, 6):
+            view.sent(part * 2**23, 5 * 2**23)
+        view.busy(2.5)
+    assert capture.get().splitlines() == [
+        "sending sea.mp4",
+        "sent 24.0 MiB of 40.0 MiB",
+        "the service is busy; trying again in 2.5 s",
+    ]
