@@ -256,3 +256,16 @@ def test_ctrl_c_while_a_run_is_followed_says_how_to_go_on(fake: Fake) -> None:
     assert child.wait(30) == 130
     assert f"`immersivaudio cancel {RUN_ID} --server {fake.url}` stops it" in told
     assert fake.run.status == "finished"
+
+
+def test_ctrl_c_during_an_upload_speaks_of_no_run(fake: Fake, tmp_path: Path) -> None:
+    with (film := tmp_path / "film.mp4").open("wb") as file:
+        file.truncate(2**25 + 1)
+    fake.tus.breakages, fake.tus.silent_seconds = ["fine", "silent"], 5
+    child = start("enhance", film, "--server", fake.url, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not fake.tus.parts:
+        time.sleep(0.02)
+    child.send_signal(signal.SIGINT)
+    told, errors = child.communicate(timeout=30)
+    assert (child.returncode, told, errors) == (130, b"", b"sending film.mp4\n")
+    assert fake.uploads == []
