@@ -47,7 +47,7 @@ paper: .venv/paper ## install what the published models need: torch and friends,
 
 CONFIG ?= serve_config.yaml
 serve: .venv/serve ## start the service on http://127.0.0.1:8000 (CONFIG=serve_config.gpu.yaml for the paper's models)
-	@RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$$($(BIN)/python -c 'import secrets; print(secrets.token_hex())') \
+	@RAY_USAGE_STATS_ENABLED=0 RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve.access:at_the_proxy RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$$($(BIN)/python -c 'import secrets; print(secrets.token_hex())') \
 		$(BIN)/serve run --address local $(CONFIG)
 
 lint: .venv/dev ## style and types

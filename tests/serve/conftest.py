@@ -23,6 +23,7 @@ def cluster() -> Iterator[str]:
     """Address of a Serve proxy on a Ray cluster of this session's own, with four CPUs and one GPU that it only pretends to have."""
     os.environ["RAY_AUTH_MODE"] = "disabled"  # else Ray writes a token into the home
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] = "serve.access:at_the_proxy"
     import ray
     from ray import serve as rs
 
