@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from mmap import mmap
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, BinaryIO
@@ -98,7 +99,7 @@ class Store:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._objects = LocalStore(prefix=self._folder)
 
-    async def create(self, key: str, data: bytes) -> None:
+    async def create(self, key: str, data: bytes | mmap) -> None:
         """Write a new object. Raises Taken where there is one: that makes a log of objects safe for several writers."""
         await _written(lambda: obstore.put_async(self._objects, key, data, mode="create"), new=True)
 
@@ -131,8 +132,7 @@ class Store:
 
     def writer(self, key: str) -> StoreWriter:
         """Writes an object of any size piece by piece, with little in memory. To be closed or aborted."""
-        with failures():
-            file = obstore.open_writer_async(self._objects, key, buffer_size=WRITER_BYTES, max_concurrency=WRITER_PARTS)
+        file = obstore.open_writer_async(self._objects, key, buffer_size=WRITER_BYTES, max_concurrency=WRITER_PARTS)
         return StoreWriter(file)
 
     async def read(self, key: str) -> bytes | None:
@@ -221,10 +221,10 @@ class Store:
 
     async def sign(self, key: str, *, seconds: int) -> str | None:
         """A URL from which anybody can get the object, for so long. None for a local folder."""
-        if not isinstance(self._remote, S3Store | GCSStore | AzureStore):
-            return None
-        with failures():
-            return await obstore.sign_async(self._remote, "GET", key, timedelta(seconds=seconds))
+        if isinstance(self._remote, S3Store | GCSStore | AzureStore):
+            with failures():
+                return await obstore.sign_async(self._remote, "GET", key, timedelta(seconds=seconds))
+        return None
 
     def local(self, key: str, cache: Path) -> Path:
         """A readable file with the object's bytes: the object itself where it is one, else a copy under `cache`.
