@@ -26,12 +26,14 @@ from serve.log import Heartbeat, LostRun, RunLog, cancel, event_key, follow_even
 from serve.store import Store
 from tests.serve import records
 
+pytest_plugins = ("tests.serve.stores",)
+
 RUN = "a" * 32
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(str(tmp_path))
+def store(url: str) -> Store:
+    return Store(url)
 
 
 async def test_a_run_is_what_its_log_tells(store: Store) -> None:

@@ -1,6 +1,5 @@
 """What was computed once is found again, by whoever may; and a change that would change an output finds nothing."""
 
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -10,6 +9,8 @@ from models.record import FrameObjects, Module, Mood, Options, Outputs, Record, 
 from serve.modules import Modules, Task, Unit, units
 from serve.store import Store
 from tests.serve import records
+
+pytest_plugins = ("tests.serve.stores",)
 
 
 class Server:
@@ -30,8 +31,8 @@ DETECTION = Unit("object_detection")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(str(tmp_path))
+def store(url: str) -> Store:
+    return Store(url)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The graph's order, without any model."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +12,8 @@ from serve.modules import Modules, Task, Unit, units
 from serve.runner import Runner
 from serve.store import Store
 from tests.serve import records
+
+pytest_plugins = ("tests.serve.stores",)
 
 RUN = "b" * 32
 EVERY_UNIT = units(Record(video_input=records.video_input()))
@@ -71,8 +72,8 @@ async def execute(store: Store, graph: Graph, video_input: VideoInput) -> Run:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(str(tmp_path))
+def store(url: str) -> Store:
+    return Store(url)
 
 
 async def test_a_video_goes_through_every_module_once(store: Store) -> None:

@@ -1,7 +1,6 @@
 """A video stays as long as somebody holds it, and no longer."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
@@ -10,13 +9,15 @@ from serve.store import Store
 from serve.videos import Videos, holder
 from tests.serve import records
 
+pytest_plugins = ("tests.serve.stores",)
+
 TOKEN = records.TOKEN
 SOURCE = f"videos/{TOKEN}/source.mp4"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(str(tmp_path))
+def store(url: str) -> Store:
+    return Store(url)
 
 
 async def keep(store: Store, held_by: str) -> str:

@@ -88,7 +88,7 @@ async def test_every_run_is_executed_once_by_however_many_workers(store: Store) 
     assert len(graph.begun) == 8 * len(EVERY_UNIT)
 
 
-async def _die(worker: Worker) -> None:
+async def die(worker: Worker) -> None:
     """As when its process is killed: nothing is said, and no sign of life is given any more."""
     for task in (*worker._loops, *worker._working.values()):
         task.cancel()
@@ -103,7 +103,7 @@ async def test_runs_of_a_worker_that_died_go_on_where_they_stopped(store: Store)
     while len(graph.begun) < 2:
         await asyncio.sleep(0.01)
     done_before = {unit for unit in graph.begun if unit not in graph.running}
-    await _die(first)
+    await die(first)
     async with working(worker_of(store, graph)):
         assert await ended(store, run) == "finished"
     assert all(graph.begun.count(unit) == 1 for unit in done_before)
