@@ -1,5 +1,6 @@
 """Runs over HTTP: submitted, told, followed, changed, ended, and their files."""
 
+import logging
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -15,6 +16,8 @@ from serve.log import Heartbeat
 from serve.ranges import artifact_response
 from serve.service import ARTIFACTS, RunService
 from serve.store import Blob
+
+logger = logging.getLogger("ray.serve")
 
 NDJSON = "application/x-ndjson"
 SSE = "text/event-stream"
@@ -173,6 +176,7 @@ async def _file(request: Request, service: RunService, blob: Blob) -> Response:
 
 
 def _accepted(request: Request, service: RunService, run: Run, follow: bool) -> Response:
+    logger.info("run accepted", extra={"run_id": run.id})  # here, where the log still knows the request's id
     location = {"Location": f"/v1/runs/{run.id}"}
     if follow:
         return _stream(request, service, run.id, headers=location)

@@ -19,7 +19,15 @@ Deploy = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[str]:
+def ray_folder() -> Iterator[Path]:
+    """What Ray writes."""
+    folder = tempfile.mkdtemp(prefix="iv", dir="/tmp")  # short: Ray's sockets are in it
+    yield Path(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def cluster(ray_folder: Path) -> Iterator[str]:
     """Address of a Serve proxy on a Ray cluster of this session's own, with four CPUs and one GPU that it only pretends to have."""
     os.environ["RAY_AUTH_MODE"] = "disabled"  # else Ray writes a token into the home
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -30,7 +38,6 @@ def cluster() -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    folder = tempfile.mkdtemp(prefix="iv", dir="/tmp")  # short: Ray's sockets are in it
     ray.init(
         address="local",
         num_cpus=4,
@@ -39,13 +46,12 @@ def cluster() -> Iterator[str]:
         log_to_driver=False,
         configure_logging=False,
         object_store_memory=200_000_000,
-        _temp_dir=folder,
+        _temp_dir=str(ray_folder),
     )
     rs.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
     yield f"http://127.0.0.1:{port}"
     rs.shutdown()
     ray.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
