@@ -8,6 +8,7 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from models.errors import NotFound, StorageFailed
 from serve.active import ActiveRun, ActiveRuns, Leases
@@ -18,6 +19,7 @@ from serve.settings import RunSettings
 logger = logging.getLogger("ray.serve")
 
 LOOK_SECONDS = 1.0  # how often the store is looked through for runs to take
+IDLE_LOOK_SECONDS = 5.0  # where there is no unfinished run at all: a new one is announced, and a bucket is paid by the look
 BEATS_PER_LEASE = 4
 REST_SECONDS = 10.0  # before a run is tried again whose execution could not even be begun or logged
 ORPHAN_SECONDS = 60.0  # after which a run that was announced and never written is forgotten
@@ -66,26 +68,27 @@ class Worker:
     async def _beat(self) -> None:
         while True:
             try:
-                await self._active.beat(self.owner)
+                if self._working:
+                    await self._active.beat(self.owner)
             except StorageFailed as error:  # its runs are lost only if that lasts, and then their logs say so
                 logger.warning("no sign of life could be given", exc_info=error)
             await asyncio.sleep(self._settings.lease_seconds / BEATS_PER_LEASE)
 
     async def _look(self) -> None:
-        await self._active.beat(self.owner)  # before the first claim: without one, its runs would be anybody's
         while True:
+            pause = LOOK_SECONDS
             try:
-                await self._take_what_is_free()
+                if not await self._take_what_is_free():
+                    pause = IDLE_LOOK_SECONDS
             except StorageFailed as error:
                 logger.warning("the store could not be looked through for runs", exc_info=error)
-            try:
-                async with asyncio.timeout(LOOK_SECONDS):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
                     await self._wake.wait()
-            except TimeoutError:
-                pass
             self._wake.clear()
 
-    async def _take_what_is_free(self) -> None:
+    async def _take_what_is_free(self) -> int:
+        """Returns how many unfinished runs there are."""
         runs = await self._active.all()
         waiting = sum(run.claims == 0 for run in runs)
         self._metrics.queue(waiting, len(runs) - waiting)
@@ -95,6 +98,7 @@ class Worker:
                 break
             if run.run_id not in self._working and await self._is_free(run):
                 await self._take(run)
+        return len(runs)
 
     async def _is_free(self, run: ActiveRun) -> bool:
         if self._resting.get(run.run_id, 0) > time.monotonic():
@@ -105,6 +109,8 @@ class Worker:
         return owner is None or owner == self.owner or await self._leases.has_lapsed(owner)
 
     async def _take(self, run: ActiveRun) -> None:
+        if not self._working:
+            await self._active.beat(self.owner)  # without a sign of life, the run would be anybody's
         if await self._active.claim(run, self.owner):
             task = self._working[run.run_id] = detached(self._work_on(run))
             task.add_done_callback(lambda _: self._put_down(run.run_id))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from client import ImmersivaudioClient
+from client import ImmersivaudioClient, Options
 from serve.settings import AppSettings
 from tests import media_factory
 from tests.serve.conftest import ROOT, Deploy
@@ -56,9 +56,12 @@ def _type(command: str, folder: Path, address: str, **variables: str) -> str:
 
 def test_the_command_lines_work(address: str, folder: Path) -> None:
     commands = _commands(".venv/bin/immersivaudio")
-    assert len(commands) >= 4
+    assert len(commands) >= 10
+    with ImmersivaudioClient(address) as service:
+        run = service.enhance(folder / "drone.mov", Options(k=30), output=folder / "run.mov")
     for command in commands:
-        _type(command, folder, address)
+        _type(command, folder, address, RUN=run.id)
+    assert (folder / "again.mp4").stat().st_size > 1000
     assert (folder / "holiday.immersivaudio.mp4").stat().st_size > 1000
     assert (folder / "photo.mp4").stat().st_size > 1000
     assert '"sound_prompt"' in (folder / "record.json").read_text()
@@ -88,8 +91,10 @@ def test_the_python_works(address: str, folder: Path, monkeypatch: pytest.Monkey
 def test_the_yaml_is_understood() -> None:
     import yaml
 
-    (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-    AppSettings.model_validate(yaml.safe_load(text)["args"])
+    texts = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    assert len(texts) == 2
+    for text in texts:
+        AppSettings.model_validate(yaml.safe_load(text)["args"])
 
 
 def test_no_output_is_left_to_be_filled_in() -> None:

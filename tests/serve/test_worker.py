@@ -39,6 +39,7 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serve.worker.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("serve.worker.IDLE_LOOK_SECONDS", 0.2)
     monkeypatch.setattr("serve.worker.REST_SECONDS", 0.1)
 
 
