@@ -44,4 +44,5 @@ def read_picture(path: Path) -> Image.Image:
     except (FileNotFoundError, MemoryError):
         raise
     except Exception as error:  # Pillow's readers stumble over a stranger's bytes in any way there is
-        raise DamagedMedia(f"{path.name} cannot be read as a picture: {error}") from error
+        reason = str(error).replace(str(path), path.name)  # some name the file as it is called on this machine
+        raise DamagedMedia(f"{path.name} cannot be read as a picture: {reason}") from error

@@ -59,3 +59,10 @@ def test_formats_that_are_not_accepted_are_not_read_either(tmp_path: Path) -> No
     )
     with pytest.raises(DamagedMedia, match=r"a\.jpg"):
         read_picture(tmp_path / "a.jpg")
+
+
+def test_what_is_said_of_a_file_does_not_say_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"no picture")
+    with pytest.raises(DamagedMedia, match="cannot be read") as refused:
+        read_picture(tmp_path / "a.jpg")
+    assert str(tmp_path) not in str(refused.value)
