@@ -95,7 +95,7 @@ class RunLog:
         return cls(store, fold(run_id, events), len(events))
 
     async def append(self, make: Callable[..., Event], **fields: object) -> None:
-        """Write the next event. Raises LostRun when its number is taken."""
+        """Write the next event. Raises LostRun when its number is taken, and NotFound when the run was deleted meanwhile."""
         async with self._lock:
             event = make(schema_version=SCHEMA_VERSION, seq=self._seq + 1, at=time.time(), **fields)
             run = self.run.apply(event)
@@ -103,6 +103,7 @@ class RunLog:
                 await self._store.create(event_key(self.run.id, event.seq), event.model_dump_json().encode())
             except Taken as error:
                 raise LostRun(f"event {event.seq} of run {self.run.id} was written by somebody else") from error
+            await self._check_is_there()
             self.run, self._seq = run, event.seq
 
     async def catch_up(self) -> None:
@@ -112,12 +113,19 @@ class RunLog:
                 self.run, self._seq = self.run.apply(event), event.seq
 
     async def overtaken(self) -> None:
-        """Wait until somebody else writes this log. Raises LostRun then, and never returns."""
+        """Wait until somebody else writes this log, or deletes it. Raises LostRun or NotFound then, and never returns."""
         while True:
             await asyncio.sleep(OVERTAKEN_SECONDS)
             async with self._lock:
                 if await self._store.blob(event_key(self.run.id, self._seq + 1)):
                     raise LostRun(f"event {self._seq + 1} of run {self.run.id} was written by somebody else")
+                await self._check_is_there()
+
+    async def _check_is_there(self) -> None:
+        # Of a run that is deleted as soon as it is cancelled, its writer may see neither: every number is free again then.
+        if await self._store.blob(event_key(self.run.id, 1)) is None:
+            await self._store.delete_all(f"runs/{self.run.id}")
+            raise NotFound(f"run {self.run.id} was deleted")
 
 
 async def cancel(store: Store, run_id: str) -> Run:

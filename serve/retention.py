@@ -54,7 +54,8 @@ class Retention:
     async def _delete_ended(self, run_id: str) -> None:
         try:
             await self.delete((await RunLog.open(self._store, run_id)).run)
-        except NotFound:  # an earlier deletion was cut short; its hold is found by `_tidy`
+        except NotFound:  # an earlier deletion was cut short, or met a writer; its hold is found by `_tidy`
+            await self._store.delete_all(f"runs/{run_id}")
             await self._store.delete(f"ended/{run_id}")
         logger.info("run deleted: its time was over", extra={"run_id": run_id})
 

@@ -180,3 +180,15 @@ async def test_following_a_run_that_is_deleted_meanwhile_ends(store: Store) -> N
 def test_an_event_says_which_version_wrote_it() -> None:
     assert Accepted(seq=1, at=0, video_input=records.video_input()).schema_version == 1
     assert Cancelled(seq=1, at=0, schema_version=2).schema_version == 2
+
+
+async def test_who_goes_on_with_a_run_that_was_cancelled_and_deleted_is_told_and_leaves_nothing(store: Store) -> None:
+    log = await RunLog.create(store, RUN, records.video_input())
+    await log.append(Started, owner="me")
+    await cancel(store, RUN)
+    await store.delete_all(f"runs/{RUN}")
+    with pytest.raises(NotFound, match="deleted"):
+        await asyncio.wait_for(log.overtaken(), 5)
+    with pytest.raises(NotFound, match="deleted"):
+        await log.append(Finished)
+    assert await store.keys(f"runs/{RUN}") == []

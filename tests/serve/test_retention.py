@@ -147,3 +147,15 @@ async def test_what_was_just_made_of_a_video_that_nobody_holds_yet_stays(
     store.put(f"videos/{TOKENS[0]}/source.mp4", b"film")
     await retention.sweep()
     assert await store.keys("") == [f"videos/{TOKENS[0]}/source.mp4"]
+
+
+async def test_what_a_writer_left_of_a_deleted_run_goes_with_the_next_sweep(
+    retention: Retention, ended: Ended, store: Store, tmp_path: Path
+) -> None:
+    run = await ended(1, TOKENS[0])
+    await retention.delete(run)
+    await store.write(f"runs/{run.id}/events/000007.json", b"{}")
+    await store.write(f"ended/{run.id}", b"{}")
+    age(tmp_path, 8 * DAY)
+    await retention.sweep()
+    assert await store.keys("runs") == []
