@@ -23,6 +23,7 @@ M = TypeVar("M", bound=BaseModel)
 
 # A form's boundaries, headers and options come on top of the file.
 FORM_BYTES = 64 * 1024
+LENGTH_DIGITS = 18  # no file has more bytes, and Python refuses to read numbers of thousands of digits
 
 
 @dataclass(frozen=True)
@@ -49,18 +50,23 @@ class _HashingParser(MultiPartParser):
         if self._current_part.file is not None:
             self.md5.update(memoryview(data)[start:end])
 
+    def close(self) -> None:
+        """Let go of what was spooled to disk, also of a file in whose middle the form broke off: that is no part of the form."""
+        for file in self._files_to_close_on_error:
+            file.close()
+
 
 @asynccontextmanager
 async def submission(request: Request, *, upload_bytes: int) -> AsyncIterator[Submission]:
     """The submission of a multipart request; what was spooled to disk is gone afterwards. Raises InvalidInput."""
     limit = upload_bytes + FORM_BYTES
     length = request.headers.get("content-length", "")
-    if length.isascii() and length.isdecimal() and int(length) > limit:
+    if length.isascii() and length.isdecimal() and (len(length) > LENGTH_DIGITS or int(length) > limit):
         raise _too_large(upload_bytes)
     counted = Request(request.scope, at_most(request.receive, limit, _too_large(upload_bytes)))
     parser = _HashingParser(request.headers, counted.stream(), max_files=1, max_fields=1, max_part_size=FORM_BYTES)
-    form = await _parsed(parser)
     try:
+        form = await _parsed(parser)
         if unknown := sorted(set(form) - {"file", "options"}):
             raise InvalidInput(f"unknown part {unknown[0][:80]!r}: a submission has `file` and `options` (JSON)")
         file, options = form.get("file"), form.get("options", "{}")
@@ -73,7 +79,7 @@ async def submission(request: Request, *, upload_bytes: int) -> AsyncIterator[Su
         wanted = parsed_json(Options, options.encode() or b"{}", what="options")
         yield Submission(file.file, file.size or 0, file.filename or "", parser.md5.hexdigest(), wanted)
     finally:
-        await form.close()  # what was spooled to disk goes
+        parser.close()
 
 
 async def _parsed(parser: _HashingParser) -> Any:

@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from models.errors import ImmersivaudioError, Interrupted, TooBusy
 from models.record import Problem
@@ -78,12 +79,25 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def routing(request: Request, error: HTTPException) -> JSONResponse:
-        return answer(HTTPStatus(error.status_code), str(error.detail), dict(error.headers or {}))
+        detail = str(error.detail)
+        if detail == HTTPStatus(error.status_code).phrase:  # the router's own
+            detail = _nowhere(request, allowed=(error.headers or {}).get("Allow"))
+        return answer(HTTPStatus(error.status_code), detail, dict(error.headers or {}))
 
     @app.exception_handler(RequestValidationError)
     async def parameters(request: Request, error: RequestValidationError) -> JSONResponse:
         return answer(HTTPStatus.UNPROCESSABLE_ENTITY, sentence(list(error.errors())))
 
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> JSONResponse:
+        # Nobody hears it, and nothing of ours failed.
+        return answer(HTTPStatus.BAD_REQUEST, "the request broke off before its end")
+
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         return answer(HTTPStatus.INTERNAL_SERVER_ERROR, BROKEN)
+
+
+def _nowhere(request: Request, *, allowed: str | None) -> str:
+    place = f"{request.url.path[:120]!r}"
+    return f"{place} takes {allowed}, not {request.method[:20]}" if allowed else f"there is nothing at {place}"

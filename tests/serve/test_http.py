@@ -167,8 +167,26 @@ async def test_a_file_that_is_not_a_video_leaves_nothing_behind(
             400,
             (),
         ),
+        (
+            {
+                "content": b"",
+                "headers": {"content-type": "multipart/form-data; boundary=x", "content-length": "9" * 5000},
+            },
+            413,
+            (),
+        ),
     ],
-    ids=["raw", "empty", "urlencoded", "other-part", "option-as-part", "no-file", "too-large", "malformed"],
+    ids=[
+        "raw",
+        "empty",
+        "urlencoded",
+        "other-part",
+        "option-as-part",
+        "no-file",
+        "too-large",
+        "malformed",
+        "no-number",
+    ],
 )
 async def test_a_malformed_submission_is_refused_in_words(
     http: httpx.AsyncClient, tmp_path: Path, request_: dict[str, object], status: int, words: tuple[str, ...]
@@ -315,11 +333,15 @@ async def test_an_unchanged_artifact_is_not_sent_again(http: httpx.AsyncClient) 
         ("/v1/runs/..%2f..%2fetc", ()),
         ("/v1/runs/latest", ("32 hexadecimal",)),
         ("/v1/runs/latest/events", ("32 hexadecimal",)),
-        ("/v1/nothing", ()),
+        ("/v1/nothing", ("nothing at '/v1/nothing'",)),
     ],
 )
 async def test_what_is_not_there_is_a_404(http: httpx.AsyncClient, path: str, words: tuple[str, ...]) -> None:
     assert_problem(await http.get(path), 404, *words)
+
+
+async def test_a_call_that_a_path_does_not_take_is_refused_with_those_that_it_takes(http: httpx.AsyncClient) -> None:
+    assert_problem(await http.put("/v1/runs"), 405, "/v1/runs", "takes POST, not PUT")
 
 
 async def test_an_artifact_that_is_not_there_says_why(http: httpx.AsyncClient) -> None:
