@@ -55,7 +55,7 @@ def copy(source: Path, target: Path) -> tuple[float, float]:
 
 
 def peaks() -> dict[str, tuple[float, float]]:
-    """Peak, and what is shared of it, in MiB, of each of the service's two processes. The service is a child of this one, and its processes are in its session."""
+    """Peak, and what is shared of it, in MiB, of the service's two processes. It is a child of this one, with a session of its own."""
     found = {}
     for process in Path("/proc").iterdir():
         if not process.name.isdigit():
