@@ -55,7 +55,7 @@ def copy(source: Path, target: Path) -> tuple[float, float]:
 
 
 def peaks() -> dict[str, tuple[float, float]]:
-    """Peak, and what is shared of it, in MiB, of the service's two processes. It is a child of this one, with a session of its own."""
+    """Peak, and what is shared of it, in MiB, of the service's two processes. It is a child of this one, in its own session."""
     found = {}
     for process in Path("/proc").iterdir():
         if not process.name.isdigit():
@@ -85,7 +85,7 @@ def send(http: httpx.Client, upload: str, file: Path, *, offset: int, end: int) 
 
 
 def break_off(service: str, upload: str, file: Path, offset: int) -> None:
-    """Send half of a part, and break the connection."""
+    """Send half of a part, stall for a second as lines do, and break the connection."""
     address = httpx.URL(service)
     named = (
         {"Host": address.netloc.decode(), "Upload-Offset": str(offset), "Content-Length": str(PART)} | TUS | PART_TYPE
@@ -94,11 +94,12 @@ def break_off(service: str, upload: str, file: Path, offset: int) -> None:
     with file.open("rb") as data, socket.create_connection((address.host, address.port or 80)) as connection:
         data.seek(offset)
         connection.sendall(head.encode() + data.read(PART // 2))
+        time.sleep(1)
 
 
 def stands(http: httpx.Client, upload: str, *, beyond: int) -> int:
     """Where the upload stands, when what was in flight has been kept."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 2
     while True:
         offset = int(http.head(upload).raise_for_status().headers["upload-offset"])
         if offset > beyond or time.monotonic() > deadline:
