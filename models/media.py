@@ -4,6 +4,7 @@ ffmpeg follows what a file says: playlists, `concat` scripts and the like name o
 as a local file, by demuxers that hold their data themselves. Command lines are argument lists; no shell ever sees a name.
 """
 
+import errno
 import functools
 import os
 import shutil
@@ -32,6 +33,8 @@ READ_SECONDS = 30.0  # a file on disk that keeps the library reading for longer 
 
 WANTED_SECONDS = 0.1  # how often is looked whether the result is still wanted
 NO_SPACE = "No space left on device"
+# ffmpeg ends with the negative of the error's number, of which eight bits are left. Its log may be on the same full disk.
+NO_SPACE_CODES = (256 - errno.ENOSPC, 256 - errno.EDQUOT)
 
 LOG_BYTES = 64 * 1024  # of the end of the log, where errors and measurements stand; damaged input fills megabytes
 
@@ -95,7 +98,7 @@ def run(graph: ffmpeg.nodes.OutputStream, *, timeout_seconds: float, stdin: byte
         written.seek(max(0, written.seek(0, os.SEEK_END) - LOG_BYTES))
         log = written.read().decode(errors="replace")
     if process.returncode:
-        if NO_SPACE in log:
+        if process.returncode in NO_SPACE_CODES or NO_SPACE in log:
             raise StorageFull("there is no space left on the disk that is worked on")
         raise MediaToolFailed(f"ffmpeg failed ({process.returncode}): {log[-800:].strip()}")
     return output, log

@@ -4,7 +4,7 @@ import ffmpeg
 import pytest
 
 from models import media
-from models.errors import MediaToolFailed, MediaToolLimit
+from models.errors import MediaToolFailed, MediaToolLimit, StorageFull
 
 
 @pytest.fixture
@@ -38,3 +38,9 @@ def test_what_takes_too_long_is_stopped_as_a_limit(tool: Path, tmp_path: Path) -
     tool.write_text("#!/bin/sh\nexec sleep 30\n")
     with pytest.raises(MediaToolLimit, match=r"stopped after 0\.2 s"):
         media.run(graph(tmp_path), timeout_seconds=0.2)
+
+
+def test_a_full_disk_is_known_by_the_exit_status_alone(tool: Path, tmp_path: Path) -> None:
+    tool.write_text("#!/bin/sh\nexit 228\n")  # the log is on the same disk
+    with pytest.raises(StorageFull, match="no space left"):
+        media.run(graph(tmp_path), timeout_seconds=30)
