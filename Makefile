@@ -46,8 +46,12 @@ demo: .venv/serve ## make a silent sample video, start the service, give the vid
 paper: .venv/paper ## install what the published models need: torch and friends, about 6 GB
 
 CONFIG ?= serve_config.yaml
+# Nothing large passes through Ray's own memory. Request ids are made safe to log where they come in.
+serve: export RAY_USAGE_STATS_ENABLED = 0
+serve: export RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES = 80000000
+serve: export RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH = serve.access:at_the_proxy
 serve: .venv/serve ## start the service on http://127.0.0.1:8000 (CONFIG=serve_config.gpu.yaml for the paper's models)
-	@RAY_USAGE_STATS_ENABLED=0 RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve.access:at_the_proxy RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$$($(BIN)/python -c 'import secrets; print(secrets.token_hex())') \
+	@RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$$($(BIN)/python -c 'import secrets; print(secrets.token_hex())') \
 		$(BIN)/serve run --address local $(CONFIG)
 
 lint: .venv/dev ## style and types

@@ -125,6 +125,8 @@ def _start(command: list[str], scratch: Path, output: IO[bytes]) -> subprocess.P
         "RAY_ADDRESS": "local",  # never somebody's running cluster
         "RAY_TMPDIR": str(scratch),
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Nothing large passes through Ray's memory, but every page of it that a request once touched counts in two processes.
+        "RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES": "80000000",
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve.access:at_the_proxy",  # request ids that are safe to log
         # The cluster asks for a token, and Ray need not write one into the user's home.
         "RAY_AUTH_MODE": "token",
