@@ -20,9 +20,9 @@ from pathlib import Path
 
 import av
 
-from bench.replicas import kill, log_lines, replicas
+from bench.support.replicas import kill, log_lines, replicas
+from bench.support.service import fresh_service
 from client import ImmersivaudioClient, Options, Run
-from client.local_service import local_service
 from client.sample import FRAME_RATE, build_sample
 from models.record import ModuleDone
 
@@ -119,10 +119,8 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with local_service(Path("serve_config.yaml"), log=folder / "serve.log") as here:
-            here.wait_until_ready(timeout_seconds=180)
-            with ImmersivaudioClient(here.url) as service:
-                return _chaos(service, here.scratch, folder, given)
+        with fresh_service(folder) as here, ImmersivaudioClient(here.url) as service:
+            return _chaos(service, here.scratch, folder, given)
 
 
 def _chaos(service: ImmersivaudioClient, temp_dir: Path, folder: Path, given: argparse.Namespace) -> int:

@@ -23,8 +23,8 @@ from pathlib import Path
 
 import httpx
 
+from bench.support.service import fresh_service
 from client import ImmersivaudioClient
-from client.local_service import local_service
 from client.sample import build_sample
 from models.record import MODULES, Module, Options, Run, StemKind
 from models.steps import READS
@@ -88,8 +88,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         video = Path(folder) / "sample.mp4"
         build_sample(video)
-        with local_service(Path("serve_config.yaml"), log=Path(folder) / "serve.log") as here:
-            here.wait_until_ready(timeout_seconds=180)
+        with fresh_service(Path(folder)) as here:
             with ImmersivaudioClient(here.url) as service, httpx.Client(base_url=here.url, timeout=60) as http:
                 taken = [measure(service, video, seed) for seed in range(runs + WARM_UP)][WARM_UP:]
                 first = [followed(http, video, seed)[0] for seed in range(runs)]

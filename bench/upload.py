@@ -18,9 +18,8 @@ import time
 from pathlib import Path
 
 import httpx
-import yaml
 
-from client.local_service import local_service
+from bench.support.service import fresh_service
 
 MIB = 1 << 20
 PART = 16 * MIB
@@ -138,11 +137,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
         folder = Path(name)
         token = generate(folder / "source", mib)
-        config = yaml.safe_load(Path("serve_config.yaml").read_text())
-        config["applications"][0]["args"]["store"] = str(folder / "store")
-        (folder / "config.yaml").write_text(yaml.safe_dump(config))
-        with local_service(folder / "config.yaml", log=folder / "serve.log") as here:
-            here.wait_until_ready(timeout_seconds=180)
+        with fresh_service(folder) as here:
             before = peaks()
             upload, kept, seconds = upload_with_interruption(here.url, folder / "source")
             after = peaks()

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from bench.chaos import DEPLOYMENTS, begun_after_done, plays
-from bench.replicas import kill, log_lines, replicas
+from bench.support.replicas import kill, log_lines, replicas
 from client import ImmersivaudioClient, Options, Run
 from client.sample import build_sample
 from tests import media_factory
