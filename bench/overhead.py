@@ -88,11 +88,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         video = Path(folder) / "sample.mp4"
         build_sample(video)
-        with fresh_service(Path(folder)) as here:
-            with ImmersivaudioClient(here.url) as service, httpx.Client(base_url=here.url, timeout=60) as http:
-                taken = [measure(service, video, seed) for seed in range(runs + WARM_UP)][WARM_UP:]
-                first = [followed(http, video, seed)[0] for seed in range(runs)]
-                again = [followed(http, video, seed)[1] for seed in range(runs)]
+        with (
+            fresh_service(Path(folder)) as here,
+            ImmersivaudioClient(here.url) as service,
+            httpx.Client(base_url=here.url, timeout=60) as http,
+        ):
+            taken = [measure(service, video, seed) for seed in range(runs + WARM_UP)][WARM_UP:]
+            first = [followed(http, video, seed)[0] for seed in range(runs)]
+            again = [followed(http, video, seed)[1] for seed in range(runs)]
     print(f"{runs} runs of a 12 s video, after {WARM_UP} to warm up; milliseconds")
     print(f"{'':16}{'p50':>8}{'worst':>8}")
     for name, values in zip(("wall - sum", "wall - path", "client - path"), zip(*taken, strict=True), strict=True):
