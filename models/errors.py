@@ -16,6 +16,8 @@
     ├── ModelUnavailable          weights that cannot be had, or a model that fails its self-check
     ├── Interrupted               ours, and the next attempt may go better
     │   ├── WorkerDied            the process that worked on it is gone
+    │   ├── WorkerAway            no process is there to work on it
+    │   ├── OtherModel            another model, or other settings, than whoever asked took for granted
     │   ├── DeadlinePassed        it took longer than it may
     │   ├── OutOfMemory           the model did not fit beside what it was given
     │   └── StorageFailed         the store cannot be read or written
@@ -94,6 +96,14 @@ class Interrupted(ImmersivaudioError):
 
 class WorkerDied(Interrupted):
     """The process that worked on it is gone."""
+
+
+class WorkerAway(Interrupted):
+    """No process is there to work on it: it is being replaced, or has too much to do."""
+
+
+class OtherModel(Interrupted):
+    """What works on it has another model or other settings than whoever asked took for granted."""
 
 
 class DeadlinePassed(Interrupted):

@@ -99,6 +99,7 @@ class Leases:
         self._lease_seconds = lease_seconds
         self._seen: dict[str, tuple[bytes, float]] = {}
         self._owners: dict[tuple[str, int], str] = {}
+        self._told: dict[str, bool] = {}
 
     async def owner_of(self, run: ActiveRun) -> str | None:
         """Who has claimed the run. Claims never change, so each is read once."""
@@ -108,7 +109,12 @@ class Leases:
         return self._owners.get(place)
 
     async def has_lapsed(self, owner: str) -> bool:
-        """Whether the owner has not given a sign of life for `lease_seconds`, or has said goodbye."""
+        """Whether the owner has not given a sign of life for `lease_seconds`, or has said goodbye. Looked up once a look."""
+        if owner not in self._told:
+            self._told[owner] = await self._look_at(owner)
+        return self._told[owner]
+
+    async def _look_at(self, owner: str) -> bool:
         beat = await self._active.last_beat(owner)
         if beat is None:
             return True
@@ -118,8 +124,9 @@ class Leases:
             return False
         return time.monotonic() - since > self._lease_seconds
 
-    def forget_all_but(self, runs: list[ActiveRun]) -> None:
-        """Keep nothing in memory of runs that have ended."""
+    def begin_look(self, runs: list[ActiveRun]) -> None:
+        """These are the unfinished runs now. Nothing is kept in memory of others, nor of what was told before."""
+        self._told = {}
         places = {(run.run_id, run.claims) for run in runs}
         self._owners = {place: owner for place, owner in self._owners.items() if place in places}
         owners = set(self._owners.values())

@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 CAUSES: dict[type[Interrupted], Cause] = {
     errors.WorkerDied: "worker_died",
+    errors.WorkerAway: "worker_died",
+    errors.OtherModel: "worker_died",
     errors.DeadlinePassed: "deadline",
     errors.OutOfMemory: "out_of_memory",
     errors.StorageFailed: "storage",
@@ -54,7 +56,7 @@ async def attempts(
                 if number == 1:
                     raise
                 raise type(error)(f"{error} (attempt {number}, the last)") from error
-            memory_was_short = isinstance(error, OutOfMemory)
+            memory_was_short |= isinstance(error, OutOfMemory)
             cause = next(CAUSES[kind] for kind in type(error).__mro__ if kind in CAUSES)
             await failed(FailedAttempt(number, cause, pause, error))
         await asyncio.sleep(pause)

@@ -15,6 +15,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+def _unheard(batch: Sequence[object]) -> None:
+    """Nobody listens."""
+
+
 class GreedyBatcher(Generic[Item, Result]):
     """Calls `run(items) -> results` in a thread of its own, one batch at a time, in order of arrival.
 
@@ -22,8 +26,16 @@ class GreedyBatcher(Generic[Item, Result]):
     exception goes to those alone that it belongs to.
     """
 
-    def __init__(self, run: Callable[[Sequence[Item]], Sequence[Result]], *, largest: int) -> None:
+    def __init__(
+        self,
+        run: Callable[[Sequence[Item]], Sequence[Result]],
+        *,
+        largest: int,
+        begins: Callable[[Sequence[Item]], None] = _unheard,
+    ) -> None:
+        """`begins` hears of every batch as it begins, on the event loop."""
         self._run = run
+        self._begins = begins
         self._largest = largest
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._worker: asyncio.Task[None] | None = None
@@ -49,6 +61,7 @@ class GreedyBatcher(Generic[Item, Result]):
     async def _compute(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         loop = asyncio.get_running_loop()
         items = [item for item, _ in batch]
+        self._begins(items)
         try:
             results = await loop.run_in_executor(self._thread, self._run, items)
             if len(results) != len(items):

@@ -5,13 +5,15 @@ memory that could not be read again; a follower needs nothing but the store.
 """
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Self
 
 from pydantic import TypeAdapter
 
-from models.errors import NotFound
+from models.errors import NotFound, StorageFailed
 from models.record import (
     SCHEMA_VERSION,
     TERMINAL,
@@ -30,13 +32,19 @@ from models.schema import Frozen
 from serve.store import Store, Taken
 
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)
-POLL_SECONDS = (0.01, 0.1)  # how often a follower looks: soon after something has happened, less often later
+POLL_SECONDS = (0.01, 0.5)  # how often a follower looks: soon after something has happened, less often later
 PROGRESS_SECONDS = 0.5
 OVERTAKEN_SECONDS = 0.25  # how often a writer looks whether its run was cancelled, or taken by another
+LOOKS_PER_CHECK = 4  # and how many such looks later, whether it is there at all
+APPEND_PAUSES = (0.2, 1.0, 3.0)  # seconds before an event is written again, when the store was away
 
 
 class LostRun(Exception):
     """Somebody else writes this run's log."""
+
+
+class LogFailed(StorageFailed):
+    """The log cannot be written or read: no failure of a module, and nothing that the log itself could tell."""
 
 
 class Heartbeat(Frozen):
@@ -83,7 +91,7 @@ class RunLog:
             rerun_of=rerun_of,
             outputs=outputs or Outputs(),
         )
-        await store.create(event_key(run_id, 1), event.model_dump_json().encode())
+        await _create(store, event_key(run_id, 1), event.model_dump_json().encode())
         return cls(store, fold(run_id, [event]), 1)
 
     @classmethod
@@ -95,15 +103,20 @@ class RunLog:
         return cls(store, fold(run_id, events), len(events))
 
     async def append(self, make: Callable[..., Event], **fields: object) -> None:
-        """Write the next event. Raises LostRun when its number is taken, and NotFound when the run was deleted meanwhile."""
+        """Write the next event.
+
+        Raises LostRun when its number is taken, NotFound when the run was deleted meanwhile, LogFailed when the store stays away.
+        """
         async with self._lock:
             event = make(schema_version=SCHEMA_VERSION, seq=self._seq + 1, at=time.time(), **fields)
             run = self.run.apply(event)
             try:
-                await self._store.create(event_key(self.run.id, event.seq), event.model_dump_json().encode())
+                await _create(self._store, event_key(self.run.id, event.seq), event.model_dump_json().encode())
+                await self._check_is_there()
             except Taken as error:
                 raise LostRun(f"event {event.seq} of run {self.run.id} was written by somebody else") from error
-            await self._check_is_there()
+            except StorageFailed as error:
+                raise LogFailed(str(error)) from error
             self.run, self._seq = run, event.seq
 
     async def catch_up(self) -> None:
@@ -114,18 +127,39 @@ class RunLog:
 
     async def overtaken(self) -> None:
         """Wait until somebody else writes this log, or deletes it. Raises LostRun or NotFound then, and never returns."""
-        while True:
+        for look in itertools.count(1):
             await asyncio.sleep(OVERTAKEN_SECONDS)
-            async with self._lock:
-                if await self._store.blob(event_key(self.run.id, self._seq + 1)):
-                    raise LostRun(f"event {self._seq + 1} of run {self.run.id} was written by somebody else")
-                await self._check_is_there()
+            with suppress(StorageFailed):  # minutes of work are not given up because the store was away for a moment
+                async with self._lock:
+                    if await self._store.read(event_key(self.run.id, self._seq + 1)):
+                        raise LostRun(f"event {self._seq + 1} of run {self.run.id} was written by somebody else")
+                    if look % LOOKS_PER_CHECK == 0:
+                        await self._check_is_there()
 
     async def _check_is_there(self) -> None:
         # Of a run that is deleted as soon as it is cancelled, its writer may see neither: every number is free again then.
         if await self._store.blob(event_key(self.run.id, 1)) is None:
             await self._store.delete_all(f"runs/{self.run.id}")
             raise NotFound(f"run {self.run.id} was deleted")
+
+
+async def _create(store: Store, key: str, data: bytes) -> None:
+    """Create the event, also when the store is away for a moment. Raises Taken."""
+    for pause in (*APPEND_PAUSES, None):
+        try:
+            await store.create(key, data)
+            break
+        except Taken:
+            there = await store.read(key)
+            if there == data:  # it was written, and only the answer was lost
+                break
+            if there:
+                raise
+            await store.write(key, data)  # nothing is in it: its writer's machine lost power
+        except StorageFailed:
+            if pause is None:
+                raise
+            await asyncio.sleep(pause)
 
 
 async def cancel(store: Store, run_id: str) -> Run:
@@ -142,7 +176,7 @@ async def cancel(store: Store, run_id: str) -> Run:
 async def read_events(store: Store, run_id: str, *, after: int) -> AsyncIterator[Event]:
     """The events that are there now, from number after + 1."""
     seq = after + 1
-    while data := await store.read(event_key(run_id, seq)):
+    while data := await store.read(event_key(run_id, seq)):  # an empty one was lost with its machine's power
         yield EVENT.validate_json(data)
         seq += 1
 

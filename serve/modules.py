@@ -1,12 +1,13 @@
 """What a run is made of: its units, and how each is computed or found.
 
 A unit's output is cached under everything that it depends on: the module, what stands behind it, its inputs, and the API key that
-the run belongs to (whether somebody else has sent the same film is nobody's business). The output's files lie in a folder of that
-name too, so the runs that share an output share its files.
+the run belongs to (whether somebody else has sent the same film is nobody's business). Its files lie in a folder that
+no other attempt has, so the runs that share an output share its files, and no file changes once something names it.
 """
 
 import hashlib
-from collections.abc import Mapping
+import secrets
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Protocol
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from models import steps
+from models.errors import OtherModel
 from models.prompt_enhancement import PromptEnhancer
 from models.record import AudioGeneration, Module, Origin, Outputs, Record, StemKind
 from serve.store import Store
@@ -69,13 +71,15 @@ class Task:
     """The run that hears of the progress; None for a module alone."""
     memory_was_short: bool = False
     """The last attempt ran out of memory."""
+    identity: str | None = None
+    """Whose outputs are expected; see `Server.identity`. None: anybody's."""
 
 
 class Server(Protocol):
     """Whoever computes a unit."""
 
     async def run(self, task: Task) -> Outputs:
-        """The outputs, with every file that they name in the store."""
+        """The outputs, with every file that they name in the store. Raises OtherModel when another identity was expected."""
 
     async def identity(self) -> str | None:
         """What decides about its outputs, besides their inputs: model, weights, settings. None: its outputs are not kept."""
@@ -94,15 +98,20 @@ class Modules:
     ) -> Outputs:
         """The unit's outputs. `key` is the name of the API key that the run belongs to."""
         server = self._servers[unit]
-        if unit not in self._identities:  # asked once: it is fixed for a replica's life
+        if unit not in self._identities:  # asked once: a server that has another in the meantime says so
             self._identities[unit] = await server.identity()
         identity = self._identities[unit]
         video, digest = f"videos/{record.video_input.token}", _digest(identity, unit, record, key)
         kept_as = f"{video}/outputs/{digest}.json"
         if identity is not None and (found := await self._find(kept_as)):
             return found
-        task = Task(record, f"{video}/made/{digest}", run_id, memory_was_short)
-        outputs = await server.run(task)
+        # A folder for every attempt: one that was given up, and is still at work somewhere, writes over nothing.
+        folder = f"{video}/made/{digest}-{secrets.token_hex(4)}"
+        try:
+            outputs = await server.run(Task(record, folder, run_id, memory_was_short, identity))
+        except OtherModel:
+            self._identities.pop(unit, None)
+            raise
         if identity is not None:
             await self._store.write(kept_as, outputs.model_dump_json().encode())
         return outputs
@@ -110,9 +119,17 @@ class Modules:
     async def _find(self, kept_as: str) -> Outputs | None:
         data = await self._store.read(kept_as)
         try:
-            return with_origin(Outputs.model_validate_json(data), "cached") if data else None
+            found = Outputs.model_validate_json(data) if data else None
         except ValidationError:  # by another version of the schema
             return None
+        if found is None or not await self._are_there(set(_files(found))):
+            return None
+        return with_origin(found, "cached")
+
+    async def _are_there(self, files: set[str]) -> bool:
+        """Whether the files are in the store: a deletion that was cut short may have taken them, and left the output."""
+        folders = {file.rpartition("/")[0] for file in files}
+        return files <= {key for folder in folders for key in await self._store.keys(folder)}
 
 
 class PromptServer:
@@ -140,6 +157,16 @@ def with_origin(outputs: Outputs, origin: Origin) -> Outputs:
         elif output is not None:
             marked[name] = output.model_copy(update={"origin": origin})
     return outputs.model_copy(update=marked)
+
+
+def _files(outputs: Outputs) -> Iterator[str]:
+    """Keys of the files that were made with the outputs."""
+    if outputs.frame_extraction:
+        yield from (frame.path for frame in outputs.frame_extraction.frames)
+    if outputs.audio_generation:
+        yield from (stem.path for stem in outputs.audio_generation.stems)
+    if outputs.reconstruction:
+        yield outputs.reconstruction.path
 
 
 def _digest(identity: str | None, unit: Unit, record: Record, key: str | None) -> str:

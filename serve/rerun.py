@@ -1,8 +1,10 @@
 """A new run from one that is there: what the user changed, and what is kept. Nothing is read or written here.
 
-Kept as they were are the outputs that an edit was made on: prompts are edited with the description beside them. Whatever else still
-holds is found in the cache by the run itself, and what does not is computed.
+Kept are the outputs that an edit was made on, since prompts are edited with the description beside them, and the edits of earlier
+reruns, as long as they still hold. Whatever else does is found in the cache by the run itself, and what does not is computed.
 """
+
+from collections.abc import Sequence
 
 from pydantic import ValidationError
 
@@ -18,14 +20,17 @@ def changed(record: Record, wanted: Rerun) -> tuple[Options, Outputs]:
     options = _options(record.video_input.options, wanted)
     new = Record(video_input=record.video_input.model_copy(update={"options": options}))
     edited = _edited(record, wanted.edits)
+    below = _below([module for module in steps.READS if getattr(edited, module) or _was_edited(record, module)])
     if edited.frame_selection and options.k != record.video_input.options.k:
         raise InvalidOptions("with another k the frames are others: change k first, then select one of the new frames")
     for module in steps.READS:
+        old = Outputs.model_validate({module: getattr(record, module)})
         if output := getattr(edited, module):
             new = new.append(Outputs.model_validate({module: output}))
-        elif module in _below(edited) and _holds(new, record, module):
-            kept = Outputs.model_validate({module: getattr(record, module)})
-            new = new.append(with_origin(kept, "kept"))
+        elif _was_edited(record, module) and _holds(new, record, module):
+            new = new.append(old)  # an edit of an earlier rerun is still one
+        elif module in below and _holds(new, record, module):
+            new = new.append(with_origin(old, "kept"))
     return options, Outputs.model_validate({name: getattr(new, name) for name in Outputs.model_fields})
 
 
@@ -63,10 +68,14 @@ def _edited(record: Record, edits: Edits) -> Outputs:
     return with_origin(outputs, "edited")
 
 
-def _below(edited: Outputs) -> set[Module]:
+def _was_edited(record: Record, module: Module) -> bool:
+    return getattr(getattr(record, module), "origin", None) == "edited"
+
+
+def _below(edited: Sequence[Module]) -> set[Module]:
     """The modules that the edited ones read, and those that these read."""
     found: set[Module] = set()
-    waiting = [module for module in steps.READS if getattr(edited, module)]
+    waiting = list(edited)
     while waiting:
         for read in steps.READS[waiting.pop()]:
             if read not in found:

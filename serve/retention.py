@@ -5,9 +5,11 @@ Every step can be taken again, and by several at once, so a sweep that dies is f
 
 import asyncio
 import logging
+import random
 import time
+from collections.abc import Coroutine
 
-from models.errors import NotFound, StorageFailed
+from models.errors import NotFound
 from models.record import Run
 from serve.log import RunLog, event_key
 from serve.settings import RetentionSettings
@@ -18,7 +20,7 @@ from serve.videos import Videos, holder
 logger = logging.getLogger("ray.serve")
 
 # What was begun and never finished is left alone for so long: somebody may be about to finish it.
-GRACE_SECONDS = 3600.0
+GRACE_SECONDS = 24 * 3600.0
 
 
 class Retention:
@@ -38,18 +40,26 @@ class Retention:
         await self._store.delete(f"ended/{run.id}")
 
     async def sweep(self) -> None:
-        """Delete everything whose time has come."""
+        """Delete everything whose time has come. What cannot be deleted is logged, and keeps nothing else from going."""
         now = time.time()
         if self._settings.runs_seconds is not None:
             for entry in await self._store.entries("ended"):
                 if now - entry.modified > self._settings.runs_seconds:
-                    await self._delete_ended(entry.key.removeprefix("ended/"))
-        await self._uploads.expire(now)
+                    await self._try(self._delete_ended(entry.key.removeprefix("ended/")), entry.key)
+        await self._try(self._uploads.expire(now), "uploads")
         for folder in await self._store.folders("videos"):
-            await self._tidy(folder.removeprefix("videos/"), before=now - GRACE_SECONDS)
-        for entry in (*await self._store.entries("owners"), *await self._store.entries("incoming")):
-            if now - entry.modified > GRACE_SECONDS:
-                await self._store.delete(entry.key)
+            await self._try(self._tidy(folder.removeprefix("videos/"), before=now - GRACE_SECONDS), folder)
+        for folder in ("owners", "incoming"):
+            for entry in await self._store.entries(folder):
+                if now - entry.modified > GRACE_SECONDS:
+                    await self._try(self._store.delete(entry.key), entry.key)
+        await self._try(self._store.delete_unfinished(now - GRACE_SECONDS), "what killed writers left")
+
+    async def _try(self, work: Coroutine[None, None, None], what: str) -> None:
+        try:
+            await work
+        except Exception as error:
+            logger.warning("could not be deleted: %s", what, exc_info=error)
 
     async def _delete_ended(self, run_id: str) -> None:
         try:
@@ -61,13 +71,12 @@ class Retention:
 
     async def _tidy(self, token: str, *, before: float) -> None:
         """Release what is held by nobody any more, and delete the video if that was all."""
-        holds = [entry for entry in await self._store.entries(f"videos/{token}/holds") if entry.modified < before]
-        for hold in holds:
-            name = hold.key.rpartition("/")[2]
-            if not await self._is_there(name.partition(".")[0]):
+        entries, holds = await self._store.entries(f"videos/{token}"), f"videos/{token}/holds/"
+        for entry in entries:
+            name = entry.key.removeprefix(holds)
+            if name != entry.key and entry.modified < before and not await self._is_there(name.partition(".")[0]):
                 await self._videos.release(token, name)
-        young = any(entry.modified >= before for entry in await self._store.entries(f"videos/{token}"))
-        if not young and not await self._videos.holders(token):
+        if all(entry.modified < before for entry in entries if not entry.key.endswith("/deleting")):
             await self._videos.delete_unheld(token)
 
     async def _is_there(self, of: str) -> bool:
@@ -78,8 +87,6 @@ class Retention:
     async def sweep_for_ever(self) -> None:
         """Sweep again and again. A sweep that fails is tried at the next time."""
         while True:
-            await asyncio.sleep(self._settings.sweep_seconds)
-            try:
-                await self.sweep()
-            except StorageFailed as error:
-                logger.warning("a sweep was cut short", exc_info=error)
+            # Replicas that started together need not all list the store at the same moments.
+            await asyncio.sleep(self._settings.sweep_seconds * random.uniform(0.5, 1.5))  # noqa: S311
+            await self._try(self.sweep(), "a sweep was cut short")

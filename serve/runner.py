@@ -7,8 +7,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
-from models.errors import Interrupted, InvalidInput
+from models.errors import Interrupted, InvalidInput, NotFound, StorageFailed
 from models.record import (
     Failed,
     Finished,
@@ -21,7 +22,7 @@ from models.record import (
     StemKind,
 )
 from serve.attempts import FailedAttempt, attempts
-from serve.log import LostRun, RunLog, progress_key
+from serve.log import LogFailed, LostRun, RunLog, progress_key
 from serve.metrics import Metrics
 from serve.modules import Modules, Unit, units
 from serve.store import Store
@@ -86,7 +87,7 @@ class Runner:
                 task.cancel()
             await asyncio.gather(overtaken, *working, return_exceptions=True)
             for unit in working.values():
-                await self._store.delete(progress_key(log.run.id, unit.module, unit.part))
+                await self._forget_progress(log, unit)
         await log.append(Finished)
         logger.info("run finished", extra={"run_id": log.run.id})
 
@@ -99,6 +100,10 @@ class Runner:
         self._metrics.module_done(unit.module, unit.part, origin, seconds)
         logger.info("module done", extra=_about(log, unit) | {"seconds": round(seconds, 3), "origin": origin})
         if origin == "computed":
+            await self._forget_progress(log, unit)
+
+    async def _forget_progress(self, log: RunLog, unit: Unit) -> None:
+        with suppress(StorageFailed):  # it goes with the run
             await self._store.delete(progress_key(log.run.id, unit.module, unit.part))
 
     async def _attempts(self, log: RunLog, unit: Unit) -> Outputs:
@@ -119,7 +124,7 @@ class Runner:
         return await attempts(attempt, pauses=self._pauses, failed=failed)
 
     async def _fail(self, log: RunLog, unit: Unit, error: BaseException) -> None:
-        if isinstance(error, LostRun):
+        if isinstance(error, LostRun | LogFailed | NotFound):  # no failure of the module's
             raise error
         kind, message = "input", str(error)
         if isinstance(error, Interrupted):

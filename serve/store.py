@@ -11,6 +11,7 @@ What killed writers left is invisible, and goes with `delete_all`; in a bucket, 
 import asyncio
 import errno
 import random
+import re
 import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -178,6 +179,19 @@ class Store:
         with failures():
             await asyncio.to_thread(shutil.rmtree, self._folder / prefix, onerror=_leave_what_came)
         self._leave_no_empty_folder(prefix)
+
+    async def delete_unfinished(self, before: float) -> None:
+        """Delete what killed writers left on a folder before that (Unix time, seconds). A bucket has lifecycle rules for it."""
+        if self._remote is None:
+            with failures():
+                await asyncio.to_thread(self._delete_unfinished, before)
+
+    def _delete_unfinished(self, before: float) -> None:
+        for path in self._folder.rglob("*#*"):
+            with suppress(FileNotFoundError):
+                if re.fullmatch(r".+#\d+", path.name) and path.stat().st_mtime < before:
+                    path.unlink()
+                    self._leave_no_empty_folder(str(path.relative_to(self._folder)))
 
     def _leave_no_empty_folder(self, key: str) -> None:
         if self._remote is not None:

@@ -18,7 +18,7 @@ from models.record import VideoInput
 from serve.store import Store, Taken
 
 WAIT_SECONDS = 10.0
-STALE_SECONDS = 600.0  # no deletion takes as long
+STALE_SECONDS = 600.0  # no deletion takes as long, and no two machines' clocks differ by as much
 NOT_FILES = ("holds", "outputs", "deleting")
 
 
@@ -56,6 +56,8 @@ class Videos:
             await self._store.write(f"videos/{token}/holds/{held_by}", b"{}")
             if await self._store.blob(f"videos/{token}/deleting") is None:
                 return
+            if await self._forget_stale(token):
+                continue
             if time.monotonic() > deadline:
                 await self._store.delete(f"videos/{token}/holds/{held_by}")
                 raise StorageFailed("an earlier copy of this file is still being deleted; try again in a while")
@@ -67,29 +69,31 @@ class Videos:
         await self.delete_unheld(token)
 
     async def delete_unheld(self, token: str) -> None:
-        """Delete the video, if nobody holds it."""
+        """Delete the video, if nobody holds it, and nobody else deletes it at this moment."""
         if await self.holders(token):
-            await self._store.delete(f"videos/{token}/deleting")  # left by somebody who died over it
             return
-        if not await self._begin_to_delete(token):
-            return
-        if not await self.holders(token):
-            for key in await self._store.keys(f"videos/{token}"):
-                if not key.startswith((f"videos/{token}/holds/", f"videos/{token}/deleting")):
-                    await self._store.delete(key)
-        await self._store.delete(f"videos/{token}/deleting")
-
-    async def _begin_to_delete(self, token: str) -> bool:
         mark = f"videos/{token}/deleting"
         try:
             await self._store.create(mark, b"{}")
         except Taken:
-            # Somebody deletes it beside us, and could take what is sent anew; unless he died over it long ago.
-            for entry in await self._store.entries(f"videos/{token}"):
-                if entry.key == mark and time.time() - entry.modified > STALE_SECONDS:
-                    await self._store.delete(mark)
-            return False
-        return True
+            await self._forget_stale(token)
+            return
+        if not await self.holders(token):
+            # Outputs before the files that they name, so that none is found without them.
+            await self._store.delete_all(f"videos/{token}/outputs")
+            await self._store.delete_all(f"videos/{token}/made")
+            for key in await self.files(token):
+                await self._store.delete(key)
+        await self._store.delete(mark)
+
+    async def _forget_stale(self, token: str) -> bool:
+        """Take back the mark of somebody who died over a deletion: nobody else's, since he would go on under a new hold."""
+        mark = f"videos/{token}/deleting"
+        for entry in await self._store.entries(f"videos/{token}"):
+            if entry.key == mark and time.time() - entry.modified > STALE_SECONDS:
+                await self._store.delete(mark)
+                return True
+        return False
 
     async def holders(self, token: str) -> list[str]:
         """Who holds it."""

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 from models.errors import NotFound, StorageFailed
 from serve.active import ActiveRun, ActiveRuns, Leases
@@ -19,9 +20,11 @@ from serve.settings import RunSettings
 logger = logging.getLogger("ray.serve")
 
 LOOK_SECONDS = 1.0  # how often the store is looked through for runs to take
-IDLE_LOOK_SECONDS = 5.0  # where there is no unfinished run at all: a new one is announced, and a bucket is paid by the look
+IDLE_LOOK_SECONDS = (
+    5.0  # where there is no unfinished run at all: a new one is announced, and a bucket is paid by the look
+)
 BEATS_PER_LEASE = 4
-REST_SECONDS = 10.0  # before a run is tried again whose execution could not even be begun or logged
+REST_SECONDS = (1.0, 600.0)  # before a run is tried again that could not be begun or logged: at first, and in the end
 ORPHAN_SECONDS = 60.0  # after which a run that was announced and never written is forgotten
 
 Execute = Callable[..., Awaitable[bool]]
@@ -39,7 +42,7 @@ class Worker:
         self._settings = settings
         self._leases = Leases(active, lease_seconds=settings.lease_seconds)
         self._working: dict[str, asyncio.Task[None]] = {}
-        self._resting: dict[str, float] = {}
+        self._resting: dict[str, _Rest] = {}
         self._wake = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
 
@@ -92,7 +95,9 @@ class Worker:
         runs = await self._active.all()
         waiting = sum(run.claims == 0 for run in runs)
         self._metrics.queue(waiting, len(runs) - waiting)
-        self._leases.forget_all_but(runs)
+        self._leases.begin_look(runs)
+        there = {run.run_id for run in runs}
+        self._resting = {run_id: rest for run_id, rest in self._resting.items() if run_id in there}
         for run in runs:
             if len(self._working) >= self._settings.at_once:
                 break
@@ -101,7 +106,7 @@ class Worker:
         return len(runs)
 
     async def _is_free(self, run: ActiveRun) -> bool:
-        if self._resting.get(run.run_id, 0) > time.monotonic():
+        if run.run_id in self._resting and self._resting[run.run_id].until > time.monotonic():
             return False
         if run.claims == 0:
             return True
@@ -111,7 +116,8 @@ class Worker:
     async def _take(self, run: ActiveRun) -> None:
         if not self._working:
             await self._active.beat(self.owner)  # without a sign of life, the run would be anybody's
-        if await self._active.claim(run, self.owner):
+        mine = run.claims and await self._leases.owner_of(run) == self.owner  # it rested, and nobody else has taken it
+        if mine or await self._active.claim(run, self.owner):
             task = self._working[run.run_id] = detached(self._work_on(run))
             task.add_done_callback(lambda _: self._put_down(run.run_id))
 
@@ -123,16 +129,30 @@ class Worker:
         try:
             if await self._execute(run.run_id, owner=self.owner):
                 await self._active.close(run.run_id)
-            self._resting.pop(run.run_id, None)
+            else:
+                self._rest(run.run_id)
         except NotFound:
-            self._rest(run.run_id)
-            if time.time() - run.since > ORPHAN_SECONDS:
+            if time.monotonic() - self._rest(run.run_id).since > ORPHAN_SECONDS:
                 await self._active.forget(run.run_id)
         except Exception as error:
             logger.error("a run could not be worked on", exc_info=error, extra={"run_id": run.run_id})
             self._rest(run.run_id)
 
-    def _rest(self, run_id: str) -> None:
+    def _rest(self, run_id: str) -> "_Rest":
+        """Leave the run alone for a while, and each time for longer."""
+        first, longest = REST_SECONDS
         now = time.monotonic()
-        self._resting = {other: until for other, until in self._resting.items() if until > now}
-        self._resting[run_id] = now + REST_SECONDS
+        before = self._resting.get(run_id, _Rest(since=now, pause=first / 2, until=now))
+        pause = min(longest, 2 * before.pause)
+        self._resting[run_id] = _Rest(since=before.since, pause=pause, until=now + pause)
+        return before
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """How long a run is left alone; of this process' own clock."""
+
+    since: float
+    """When it could not be worked on for the first time."""
+    pause: float
+    until: float

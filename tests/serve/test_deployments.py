@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 
 from models import work
-from models.errors import DeadlinePassed, OutOfMemory, StorageFull
-from models.record import Outputs, Record
-from serve.deployments import FrameExtractor, ModuleServer, MusicGenerator, ObjectDetector, Reconstructor
+from models.errors import DeadlinePassed, OtherModel, OutOfMemory, StorageFull
+from models.frame_description import Description, Shot
+from models.record import Options, Outputs, Record
+from serve.deployments import FrameDescriber, FrameExtractor, MusicGenerator, ObjectDetector, Reconstructor
 from serve.log import progress_key
+from serve.module_server import ModuleServer
 from serve.modules import Task
-from serve.settings import AppSettings
+from serve.settings import AppSettings, Deadline, Deadlines
+from serve.sources import Sent
 from serve.store import Store
 from serve.workspace import StoreWorkspace
 from tests.serve import records
@@ -151,9 +154,9 @@ async def test_how_far_it_is_is_told_at_most_twice_a_second(server: Steps, tmp_p
 
 
 def test_a_thread_that_never_stops_makes_its_replica_unhealthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serve.deployments.STUCK_SECONDS", 0.1)
+    monkeypatch.setattr("serve.module_server.STUCK_SECONDS", 0.1)
     server = Steps(settings(tmp_path, deadlines={"object_detection": {"seconds": 0.1}}))
-    with server._in_hand(task().record, None):
+    with server.in_hand(task()):
         server.check_health()
         time.sleep(0.25)
         with pytest.raises(RuntimeError, match="has not stopped"):
@@ -209,8 +212,84 @@ async def test_weights_replaced_under_their_old_name_give_another_identity(tmp_p
     given = settings(tmp_path, frame_selection={"kind": "resnet18", "weights": str(folder), "device": "cpu"})
     from serve.deployments import FrameSelector
 
-    before = await FrameSelector(given).identity()
+    before = FrameSelector(given)
+    told = await before.identity()
     await asyncio.sleep(0.01)
     file = folder if folder.is_file() else next(path for path in folder.rglob("*") if path.is_file())
     file.write_bytes(file.read_bytes())
-    assert await FrameSelector(given).identity() != before
+    assert await before.identity() == told  # it works on with what it has loaded
+    after = FrameSelector(given)
+    assert await after.identity() != told
+    with pytest.raises(OtherModel):
+        await after.run(task(identity=told))
+
+
+class Slow:
+    """Takes half a second over every batch."""
+
+    model, question = "slow", None
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def describe(self, shots: list[Shot]) -> list[Description]:
+        self.batches.append(len(shots))
+        time.sleep(0.5)
+        return [Description(text="A dog.") for _ in shots]
+
+
+class Describer(FrameDescriber):
+    """With a model that takes its time."""
+
+    def load(self, settings: AppSettings) -> Any:
+        return Slow()
+
+
+def to_describe() -> Task:
+    record = Record(video_input=records.image_input())
+    return Task(record, "videos/x/made/y")
+
+
+@pytest.fixture
+def describer(tmp_path: Path) -> Describer:
+    describer = Describer(settings(tmp_path, deadlines={"frame_description": {"seconds": 0.9}}))
+    describer.store.put(records.image_input().path, b"picture")
+    return describer
+
+
+async def test_a_description_that_is_cancelled_while_it_waits_is_never_made(describer: Describer) -> None:
+    first, *others = (asyncio.create_task(describer.run(to_describe())) for _ in range(4))
+    await asyncio.sleep(0.2)
+    for other in others:
+        other.cancel()
+    assert (await first).frame_description is not None
+    await asyncio.sleep(0.7)
+    assert describer.model.batches == [1]
+
+
+async def test_a_description_has_a_deadline_which_begins_with_its_batch(describer: Describer) -> None:
+    told = await asyncio.gather(*(describer.run(to_describe()) for _ in range(3)))
+    assert len(told) == 3  # the last one waited for a second before its turn
+    describer.settings = describer.settings.model_copy(
+        update={"deadlines": Deadlines(frame_description=Deadline(seconds=0.1))}
+    )
+    with pytest.raises(DeadlinePassed, match=r"0\.1 s"):
+        await describer.run(to_describe())
+
+
+async def test_a_look_that_hangs_has_a_deadline_and_its_replica_an_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve.deployments.LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("serve.deployments.STUCK_SECONDS", 0.1)
+    monkeypatch.setattr("models.video_input.probe", lambda *_, **__: time.sleep(0.6))
+    server = FrameExtractor(settings(tmp_path))
+    server.store.put("incoming/x", b"film")
+    with pytest.raises(DeadlinePassed):
+        await server.probe(Sent("incoming/x", "x.mp4", records.TOKEN, Options()))
+    server.check_health()
+    await asyncio.sleep(0.2)
+    with pytest.raises(RuntimeError, match="has not ended"):
+        server.check_health()
+    await asyncio.sleep(0.5)
+    server.check_health()

@@ -5,7 +5,8 @@ from typing import get_args
 import pytest
 
 from models import steps
-from models.record import FrameObjects, Module, Mood, Options, Outputs, Record, StemKind
+from models.errors import OtherModel
+from models.record import AudioGeneration, FrameObjects, Module, Mood, Options, Outputs, Record, StemKind
 from serve.modules import Modules, Task, Unit, units
 from serve.store import Store
 from tests.serve import records
@@ -16,12 +17,18 @@ pytest_plugins = ("tests.serve.stores",)
 class Server:
     """Says how often it was asked, and what for."""
 
-    def __init__(self, unit: Unit, identity: str | None = "model 1") -> None:
-        self.unit, self.told, self.tasks = unit, identity, list[Task]()
+    def __init__(self, unit: Unit, identity: str | None = "model 1", store: Store | None = None) -> None:
+        self.unit, self.told, self.tasks, self.store = unit, identity, list[Task](), store
 
     async def run(self, task: Task) -> Outputs:
+        if task.identity != self.told:
+            raise OtherModel("another model by now")
         self.tasks.append(task)
-        return records.output(self.unit.module, self.unit.part)
+        if self.unit.part is None or self.store is None:
+            return records.output(self.unit.module, self.unit.part)
+        stem = records.stem(self.unit.part).model_copy(update={"path": f"{task.folder}/{self.unit.part}.flac"})
+        await self.store.write(stem.path, b"sound")
+        return Outputs(audio_generation=AudioGeneration(stems=(stem,)))
 
     async def identity(self) -> str | None:
         return self.told
@@ -64,7 +71,7 @@ async def test_the_second_time_nothing_is_computed_and_the_output_says_so(store:
 
 async def test_stems_are_found_one_by_one(store: Store, record: Record) -> None:
     for part in get_args(StemKind):
-        server = Server(Unit("audio_generation", part))
+        server = Server(Unit("audio_generation", part), store=store)
         for origin in ("computed", "cached"):
             made = (await compute(store, server, record)).audio_generation
             assert made is not None
@@ -76,6 +83,39 @@ async def test_another_model_computes_anew(store: Store, record: Record) -> None
         server = Server(DETECTION, identity)
         await compute(store, server, record)
         assert len(server.tasks) == 1
+
+
+async def test_an_output_whose_files_are_gone_is_computed_anew_and_elsewhere(store: Store, record: Record) -> None:
+    server = Server(Unit("audio_generation", "music"), store=store)
+    await compute(store, server, record)
+    await store.delete_all(f"videos/{records.TOKEN}/made")  # a deletion that was cut short
+    made = (await compute(store, server, record)).audio_generation
+    assert made is not None
+    assert made.stems[0].origin == "computed"
+    assert await store.read(made.stems[0].path) == b"sound"
+
+
+async def test_two_attempts_at_the_same_write_over_nothing_of_each_other(store: Store, record: Record) -> None:
+    server = Server(DETECTION)
+    await compute(store, server, record)
+    await store.delete_all(f"videos/{records.TOKEN}/outputs")
+    await compute(store, server, record)
+    assert len({task.folder for task in server.tasks}) == 2
+
+
+async def test_a_server_that_was_replaced_by_another_model_is_asked_again_who_it_is(
+    store: Store, record: Record
+) -> None:
+    server = Server(DETECTION)
+    modules = Modules(store, {DETECTION: server})
+    await modules.compute(DETECTION, record, run_id=None, key=None)
+    server.told = "model 2"
+    other = full_record(k=3)
+    other = other.model_copy(update={"frame_extraction": _altered(other, "frame_extraction")})
+    with pytest.raises(OtherModel):
+        await modules.compute(DETECTION, other, run_id=None, key=None)
+    await modules.compute(DETECTION, other, run_id=None, key=None)
+    assert [task.identity for task in server.tasks] == ["model 1", "model 2"]
 
 
 async def test_what_has_no_identity_is_never_kept(store: Store, record: Record) -> None:

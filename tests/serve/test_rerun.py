@@ -5,6 +5,7 @@ import pytest
 from models.errors import InvalidOptions, MissingOutput
 from models.record import Outputs, Record, Rerun
 from models.steps import READS
+from serve.modules import units
 from serve.rerun import changed
 from tests.serve import records
 
@@ -67,6 +68,34 @@ def test_another_frame_and_another_description_go_together(record: Record) -> No
 def test_what_other_options_change_is_not_kept(record: Record) -> None:
     kept = begins_with(record, options={"k": 3}, edits={"frame_description": {"text": "A cat."}})
     assert kept == {"frame_description": "edited"}
+
+
+def again(record: Record, **wanted: object) -> Record:
+    """The record of a finished rerun."""
+    options, outputs = changed(record, Rerun.model_validate(wanted))
+    new = Record(video_input=record.video_input.model_copy(update={"options": options})).append(outputs)
+    for unit in units(new):
+        if not unit.done(new):
+            new = new.append(records.output(unit.module, unit.part))
+    return new
+
+
+def test_an_edit_outlives_a_second_rerun_that_is_about_something_else(record: Record) -> None:
+    edited = again(record, edits={"prompt_enhancement": {"sound_prompt": "rain"}})
+    options, outputs = changed(edited, Rerun(options={"music_volume_db": -6}))
+    assert options.music_volume_db == -6
+    assert outputs.prompt_enhancement is not None
+    assert (outputs.prompt_enhancement.sound_prompt, outputs.prompt_enhancement.origin) == ("rain", "edited")
+    assert outputs.frame_description is not None
+    assert outputs.frame_description.origin == "kept"
+
+
+def test_an_earlier_edit_goes_when_what_it_was_made_on_changes(record: Record) -> None:
+    edited = again(record, edits={"prompt_enhancement": {"sound_prompt": "rain"}})
+    assert begins_with(edited, options={"sound_prompt": "wind"}).get("prompt_enhancement") is None
+    described = begins_with(edited, edits={"frame_description": {"text": "A cat."}})
+    assert described.get("prompt_enhancement") is None
+    assert described["frame_description"] == "edited"
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,32 @@ async def test_what_a_crash_left_of_a_submission_goes_after_a_while(
     assert await store.keys("") == []
 
 
+async def test_a_log_that_cannot_be_read_keeps_nothing_else_from_going(
+    retention: Retention, ended: Ended, store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad, good = await ended(1, TOKENS[0]), await ended(2, TOKENS[1])
+    await store.write(f"runs/{bad.id}/events/000002.json", b'{"type": "of a later version"}')
+    age(tmp_path, 8 * DAY)
+    await retention.sweep()
+    assert await store.keys(f"runs/{good.id}") == []
+    assert await store.keys(f"runs/{bad.id}") != []
+    assert bad.id in caplog.text
+
+
+async def test_what_killed_writers_left_on_a_disk_goes_after_a_while(
+    retention: Retention, store: Store, tmp_path: Path
+) -> None:
+    await store.write("videos/x/holds/y", b"")
+    left = tmp_path / "incoming" / "zz#1"
+    left.parent.mkdir()
+    left.write_bytes(b"half")
+    await retention.sweep()
+    assert left.exists()
+    os.utime(left, (0, 0))
+    await retention.sweep()
+    assert not left.parent.exists()
+
+
 async def test_what_was_just_made_of_a_video_that_nobody_holds_yet_stays(
     retention: Retention, store: Store, tmp_path: Path
 ) -> None:

@@ -40,7 +40,7 @@ def store(tmp_path: Path) -> Store:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serve.worker.LOOK_SECONDS", 0.05)
     monkeypatch.setattr("serve.worker.IDLE_LOOK_SECONDS", 0.2)
-    monkeypatch.setattr("serve.worker.REST_SECONDS", 0.1)
+    monkeypatch.setattr("serve.worker.REST_SECONDS", (0.1, 0.2))
 
 
 async def accept(store: Store, number: int, key: str | None = None) -> str:

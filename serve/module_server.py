@@ -1,0 +1,188 @@
+"""What every deployment adds to its object of `models/`: files from and to the store, a thread so that the event loop stays free,
+progress, a deadline, and a word on who it is.
+"""
+
+import asyncio
+import errno
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from models import work
+from models.errors import DeadlinePassed, OtherModel, OutOfMemory, StorageFull
+from models.record import Module, ModuleInfo, Outputs, Progress, Record, StemKind
+from serve.log import PROGRESS_SECONDS, progress_key
+from serve.modules import Task
+from serve.settings import AppSettings, Deadline
+from serve.store import Store
+from serve.workspace import StoreWorkspace
+
+logger = logging.getLogger("ray.serve")
+
+STUCK_SECONDS = 60.0  # after its deadline, work that has not stopped by itself never will: the replica is replaced
+
+
+class ModuleServer:
+    """A subclass names its module, loads its model and does its step in a thread."""
+
+    module: Module
+    part: StemKind | None = None
+
+    def __init__(self, settings: AppSettings) -> None:
+        self.settings = settings
+        self.store = Store(settings.store)
+        own = getattr(settings, self.part or self.module)
+        weights = _weights_on_disk(
+            own
+        )  # before they are loaded: who replaces them meanwhile is noticed at the next start
+        self.model = self.load(settings)
+        told = (own.model_dump_json(), self.model.model, getattr(self.model, "device", "cpu"), weights)
+        self._identity = hashlib.sha256(repr(told).encode()).hexdigest()
+        # One thread: a model works on one thing at a time, and what waits, waits in order.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=self.module)
+        self._must_end_by = float("inf")
+
+    def load(self, settings: AppSettings) -> Any:
+        """The object of `models/` that this replica serves."""
+        raise NotImplementedError
+
+    def step(self, record: Record, files: StoreWorkspace) -> Outputs:
+        """The module's step on one record. Blocks."""
+        raise NotImplementedError
+
+    async def run(self, task: Task) -> Outputs:
+        """The module's output for this record. Every file that it names is in the store.
+
+        Raises OtherModel, DeadlinePassed, OutOfMemory, StorageFull, and what the step raises.
+        """
+        self.check_identity(task)
+        loop, begun = asyncio.get_running_loop(), asyncio.Event()
+        doing = work.Work(report=self._reporter(task), memory_was_short=task.memory_was_short)
+        result: asyncio.Future[Outputs] = loop.run_in_executor(
+            self._thread, self._run, task, doing, lambda: loop.call_soon_threadsafe(begun.set)
+        )
+        try:
+            return await self.in_time(result, begun, task.record)
+        finally:
+            result.cancel()  # what has not begun is not begun
+            doing.cancelled.set()  # what has, ends at its next step
+
+    async def in_time(self, result: "asyncio.Future[Outputs]", begun: asyncio.Event, record: Record) -> Outputs:
+        """The result, which has to be there so many seconds after the work has begun. Raises DeadlinePassed.
+
+        The result itself is not cancelled, neither then nor when the caller is.
+        """
+        its_turn: asyncio.Future[Any] = asyncio.ensure_future(begun.wait())
+        seconds = self._deadline(record)
+        try:
+            await asyncio.wait([result, its_turn], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([result], timeout=seconds)
+            if not result.done():
+                raise DeadlinePassed(f"it took longer than the {seconds:g} s that it may")
+            return result.result()
+        finally:
+            its_turn.cancel()
+
+    def check_identity(self, task: Task) -> None:
+        """Raise OtherModel when the outputs of another model, or of other settings, are expected."""
+        if task.identity not in (None, self._identity):
+            raise OtherModel(f"{self.module} has another model or other settings by now")
+
+    def check_health(self) -> None:
+        """Raise when the thread hangs in something that cannot be stopped."""
+        if time.monotonic() > self._must_end_by:
+            raise RuntimeError(f"{self.module} has not stopped {STUCK_SECONDS:g} s after its deadline")
+
+    async def identity(self) -> str | None:
+        """What decides about the outputs, besides their inputs: model, weights, settings."""
+        return self._identity
+
+    async def info(self) -> ModuleInfo:
+        """What is loaded."""
+        name: str = self.model.model
+        profile: Literal["paper", "sketch", "any"] = "sketch" if name.startswith("sketch/") else "paper"
+        return ModuleInfo(
+            module=self.module,
+            part=self.part,
+            model=name,
+            device=getattr(self.model, "device", "cpu"),
+            profile=profile if self.module not in ("frame_extraction", "reconstruction") else "any",
+            licence=getattr(self.model, "licence", None),
+        )
+
+    def _run(self, task: Task, doing: work.Work, begins: Callable[[], Any]) -> Outputs:
+        begins()
+        with work.going_on(doing), self.in_hand(task), failures_of_ours():
+            work.check()
+            with StoreWorkspace(self.store, task.folder) as files:
+                outputs = self.step(task.record, files)
+                work.check()
+                files.keep()
+        return outputs
+
+    @contextmanager
+    def in_hand(self, *tasks: Task) -> Iterator[None]:
+        """Around everything that the thread does for these tasks."""
+        self._must_end_by = time.monotonic() + max(self._deadline(task.record) for task in tasks) + STUCK_SECONDS
+        for task in tasks:
+            about = {"run_id": task.run_id, "module_name": self.module, "part": self.part}
+            logger.info("module begins", extra=about)
+        try:
+            yield
+        finally:
+            self._must_end_by = float("inf")
+
+    def _deadline(self, record: Record) -> float:
+        allowed: Deadline = getattr(self.settings.deadlines, self.module)
+        made = record.video_input.result_seconds * record.video_input.options.candidates
+        return allowed.seconds + allowed.per_second * made
+
+    def _reporter(self, task: Task) -> Callable[[int, int], None]:
+        return _Reporter(self.store, task.run_id, self.module, self.part) if task.run_id else lambda done, of: None
+
+
+class _Reporter:
+    """Writes how far a module is, at most twice a second."""
+
+    def __init__(self, store: Store, run_id: str, module: Module, part: StemKind | None) -> None:
+        self._store = store
+        self._module: Module = module
+        self._part = part
+        self._key = progress_key(run_id, module, part)
+        self._last = time.monotonic()  # what is done within half a second needs no report
+
+    def __call__(self, done: int, of: int) -> None:
+        if time.monotonic() - self._last < PROGRESS_SECONDS:
+            return
+        self._last = time.monotonic()
+        progress = Progress(module=self._module, part=self._part, step=done, steps=of)
+        self._store.put(self._key, progress.model_dump_json().encode())
+
+
+@contextmanager
+def failures_of_ours() -> Iterator[None]:
+    """Names the failures that may not be there at the next attempt."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StorageFull("there is no space left on the disk that is worked on") from error
+    except Exception as error:
+        # torch's own class is known by its name: nothing here may need torch
+        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
+            raise
+        raise OutOfMemory("the model ran out of memory") from error
+
+
+def _weights_on_disk(settings: Any) -> list[tuple[str, int, int]]:
+    """Names, sizes and times of local weights: a checkpoint may be replaced under its old name."""
+    places = (getattr(settings, name, None) for name in ("weights", "checkpoint", "tokenizer"))
+    folders = [Path(place).expanduser() for place in places if place is not None]
+    files = [file for place in folders if place.exists() for file in sorted((place, *place.rglob("*")))]
+    return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
