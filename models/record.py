@@ -175,8 +175,8 @@ class FrameObjects(Frozen):
 
     frame: int
     """Index into the frames of `frame_extraction`; 0 for a still image."""
-    width: int
-    height: int
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
     objects: tuple[DetectedObject, ...]
 
 
@@ -195,7 +195,7 @@ class FrameSelection(Output):
 
     model: str
     path: str
-    index: int
+    index: int = Field(ge=0)
     latent_shape: tuple[int, ...]
     """Shape of one frame's latent before it is flattened."""
 
@@ -222,9 +222,9 @@ class PromptEnhancement(Output):
     """`prompt_enhancement`: the prompts, composed of the description, the objects and the user's own words."""
 
     model: str
-    music_prompt: str
-    sound_prompt: str
-    negative_prompt: str
+    music_prompt: str = Field(max_length=20_000)
+    sound_prompt: str = Field(max_length=20_000)
+    negative_prompt: str = Field(max_length=20_000)
 
 
 class Stem(Output):

@@ -1,9 +1,11 @@
 """What is refused before anything is computed: more than a run may ask for, and more runs than may wait."""
 
+from collections.abc import Sequence
+
 from models.errors import InputTooLarge, TooBusy
 from models.frame_extraction import frame_count
 from models.record import VideoInput
-from serve.active import ActiveRuns
+from serve.active import ActiveRun, ActiveRuns
 from serve.settings import AppSettings
 
 RETRY_AFTER_SECONDS = 5
@@ -18,7 +20,16 @@ class Admission:
 
     async def check_room(self, key: str | None) -> None:
         """Raise TooBusy when as many runs as are allowed are waiting, or unfinished for this API key."""
-        runs, limits = await self._active.all(), self._settings.runs
+        self._check(await self._active.all(), key)
+
+    async def check_place(self, run_id: str, key: str | None) -> None:
+        """Raise TooBusy when others took the last place before this run, which is announced already."""
+        runs = await self._active.all()
+        before = [run.run_id for run in runs]
+        self._check(runs[: before.index(run_id)] if run_id in before else runs, key)
+
+    def _check(self, runs: Sequence[ActiveRun], key: str | None) -> None:
+        limits = self._settings.runs
         if sum(run.claims == 0 for run in runs) >= limits.waiting:
             raise TooBusy(f"{limits.waiting} runs are waiting, which is as many as may; try again later")
         if key and sum(run.key == key for run in runs) >= limits.per_key:

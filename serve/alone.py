@@ -4,17 +4,19 @@ A record that comes in was written by anybody. What it says of its source is not
 must be files of that source, which whoever asks must have sent.
 """
 
+import uuid
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 
 from models import steps
-from models.errors import InvalidOptions, MissingOutput
+from models.errors import InvalidOptions, MissingOutput, TooBusy
 from models.record import MODULES, Module, Record, UploadedRun
 from serve.active import ActiveRuns
 from serve.admission import Admission
 from serve.detached import to_the_end
 from serve.service import Backend
 from serve.settings import AppSettings
-from serve.sources import Sent, uploaded, with_seed
+from serve.sources import Sent, with_seed, with_upload
 from serve.store import Store
 from serve.uploads import Uploads
 from serve.videos import Videos, holder
@@ -30,14 +32,18 @@ class ModuleService:
         self._settings = settings
         self._admission = Admission(ActiveRuns(store), settings)
         self._videos = Videos(store)
+        self._computing = 0
 
     async def video_input(self, wanted: UploadedRun, key: str | None) -> Record:
         """The first module: what an upload is. Its files stay as long as the upload does.
 
         Raises NotFound, Conflict when the upload is not complete, InvalidInput.
         """
-        sent = await uploaded(self._store, self._uploads, wanted.upload, wanted.options, key)
-        return await to_the_end(self._look_at(sent, holder(wanted.upload, key)))
+
+        async def look(sent: Sent) -> Record:
+            return await to_the_end(self._look_at(sent, holder(wanted.upload, key)))
+
+        return await with_upload(self._store, self._uploads, wanted, key, look)
 
     async def _look_at(self, sent: Sent, held_by: str) -> Record:
         video_input = await self._backend.probe(sent)
@@ -51,13 +57,22 @@ class ModuleService:
             raise InvalidOptions(f"the record has {module} already: take it out to have it computed again")
         steps.require(record, module)
         await self._admission.check_room(key)
-        record = await self._checked(record, key)
-        return record.append(await self._backend.compute(module, record, key))
+        if self._computing >= self._settings.runs.waiting:
+            raise TooBusy(f"{self._computing} modules are being computed alone, which is as many as may be")
+        token, held_by = record.video_input.token, holder(uuid.uuid4().hex, key)
+        await self._videos.check_access(token, key)
+        self._computing += 1
+        try:
+            await self._videos.hold(token, held_by)  # whatever becomes of the runs that hold it
+            record = await self._checked(record)
+            return record.append(await self._backend.compute(module, record, key))
+        finally:
+            self._computing -= 1
+            await to_the_end(self._videos.release(token, held_by))
 
-    async def _checked(self, record: Record, key: str | None) -> Record:
+    async def _checked(self, record: Record) -> Record:
         """The record, of whose source only the name and the options are believed."""
         said = record.video_input
-        await self._videos.check_access(said.token, key)
         source = await self._videos.source(said.token)
         sent = Sent(source, said.name, said.token, with_seed(said.options))
         known = (await self._backend.probe(sent)).model_copy(update={"path": source})
@@ -72,12 +87,25 @@ class ModuleService:
         for path in _paths(record):
             if path not in there:
                 raise MissingOutput(f"the record names {path[:120]!r}, and the source has no such file")
+        _check_stems(record)
         for module in MODULES:
             if getattr(record, module) is not None and module not in record.modules:
                 raise InvalidOptions(f"the record has {module}, which has nothing to do with an image")
-        if record.frame_selection and record.selected is None and "frame_selection" in record.modules:
-            raise InvalidOptions(f"frame_selection.index is {record.frame_selection.index}, and there is no such frame")
+        if chosen := record.frame_selection:
+            if record.selected is None:
+                raise InvalidOptions(f"frame_selection.index is {chosen.index}, and there is no such frame")
+            if chosen.path != record.selected.path:
+                raise InvalidOptions("frame_selection.path is not that of the frame which frame_selection.index names")
         return record
+
+
+def _check_stems(record: Record) -> None:
+    stems = record.audio_generation.stems if record.audio_generation else ()
+    if len({stem.kind for stem in stems}) < len(stems):
+        raise InvalidOptions("the record has several stems of one kind")
+    for stem in stems:
+        if PurePosixPath(stem.path).name != f"{stem.kind}.flac":
+            raise MissingOutput(f"the record names {stem.path[:120]!r} for its {stem.kind}, and that is another file")
 
 
 def _paths(record: Record) -> Iterator[str]:

@@ -65,7 +65,7 @@ def _add_submission(app: FastAPI, service: RunService, upload_bytes: int) -> Non
         if kind == "application/json":
             wanted = await json_body(UploadedRun, request)
             await service.check_room(key)
-            return _accepted(request, service, await service.submit_upload(wanted.upload, wanted.options, key), follow)
+            return _accepted(request, service, await service.submit_upload(wanted, key), follow)
         if kind != "multipart/form-data":
             raise UnsupportedMedia(
                 f"send multipart/form-data with a part `file`, or application/json that names an upload, "
@@ -168,7 +168,7 @@ def _add_files(app: FastAPI, service: RunService) -> None:
 
 
 async def _file(request: Request, service: RunService, blob: Blob) -> Response:
-    if url := await service.signed_url(blob):
+    if request.method == "GET" and (url := await service.signed_url(blob)):  # signed for that method alone
         # For a while only: the address must not be remembered in the file's place.
         headers = {"Location": url, "Cache-Control": "no-store"}
         return Response(status_code=HTTPStatus.TEMPORARY_REDIRECT, headers=headers)

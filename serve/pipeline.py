@@ -9,7 +9,7 @@ from ray import exceptions as ray_errors
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestCancelledError
 from ray.serve.handle import DeploymentHandle
 
-from models.errors import ImmersivaudioError, WorkerDied
+from models.errors import ImmersivaudioError, OutOfMemory, WorkerAway, WorkerDied
 from models.prompt_enhancement import PromptEnhancer
 from models.record import Module, ModuleInfo, Outputs, Record
 from serve.active import ActiveRuns
@@ -24,19 +24,19 @@ from serve.store import Store
 from serve.uploads import Uploads
 from serve.worker import Worker
 
-# What a call ends with when the process that worked on it, or its machine, is gone. A request that we cancelled ourselves does not
-# come back at all.
-GONE = (
-    ray_errors.RayActorError,
-    ray_errors.WorkerCrashedError,
+# What a call ends with when nobody could take it, or its machine is gone: no fault of what was to be worked on. A request that we
+# cancelled ourselves does not come back at all.
+AWAY = (
+    ray_errors.ActorUnavailableError,
     ray_errors.NodeDiedError,
-    ray_errors.OutOfMemoryError,
     ray_errors.TaskCancelledError,
     ray_errors.ObjectLostError,
     BackPressureError,
     DeploymentUnavailableError,
     RequestCancelledError,
 )
+# And when the process died that worked on it.
+DIED = (ray_errors.RayActorError, ray_errors.WorkerCrashedError)
 
 Handles = dict[str, DeploymentHandle[Any]]
 
@@ -70,6 +70,10 @@ class Pipeline:
         self._sweeping = detached(retention.sweep_for_ever())
         self._loaded: Sequence[ModuleInfo] = ()
 
+    async def __del__(self) -> None:
+        """Serve calls this before it ends a replica in order: other replicas take its runs at once."""
+        await self._worker.stop()
+
     def check_health(self) -> None:
         """A replica that does not look for runs any more is replaced."""
         self._worker.check()
@@ -77,7 +81,7 @@ class Pipeline:
             raise RuntimeError("nothing is deleted any more") from self._sweeping.exception()
 
     async def nudge(self) -> None:
-        """A run has been accepted. Without this it would be found, too, up to a second later."""
+        """A run has been accepted. Without this it would be found, too, a few seconds later."""
         self._worker.nudge()
 
     async def compute(self, module: Module, record: Record, key: str | None) -> Outputs:
@@ -142,7 +146,7 @@ async def answer(response: Any) -> Any:
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is None or not task.cancelling():  # it was cancelled at the other end
-            raise WorkerDied("the process that worked on it was stopped") from None
+            raise WorkerAway("the process that worked on it was stopped") from None
         response.cancel()
         raise
 
@@ -156,5 +160,9 @@ def plain_errors() -> Iterator[None]:
         if isinstance(error.cause, ImmersivaudioError):
             raise error.cause from None
         raise
-    except GONE as error:
+    except AWAY as error:
+        raise WorkerAway("there was no process to work on it") from error
+    except ray_errors.OutOfMemoryError as error:
+        raise OutOfMemory("the process that worked on it ran out of memory") from error
+    except DIED as error:
         raise WorkerDied("the process that worked on it is gone") from error

@@ -12,22 +12,40 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from models.errors import NotFound
-from models.record import Event, Module, ModuleInfo, Options, Outputs, Progress, Record, Rerun, Run, VideoInput
+from models.record import (
+    Event,
+    Module,
+    ModuleInfo,
+    Options,
+    Outputs,
+    Progress,
+    Record,
+    Rerun,
+    Run,
+    UploadedRun,
+    VideoInput,
+)
 from serve.active import ActiveRuns
 from serve.admission import Admission
 from serve.detached import detached, to_the_end
-from serve.log import Heartbeat, RunLog, cancel, follow_events
+from serve.log import Heartbeat, RunLog, cancel, event_key, follow_events
 from serve.metrics import Metrics
 from serve.rerun import changed
 from serve.retention import Retention
 from serve.settings import AppSettings
-from serve.sources import Sent, uploaded, with_seed
+from serve.sources import Sent, with_seed, with_upload
 from serve.store import Blob, Store
 from serve.uploads import Uploads
-from serve.videos import NOT_FILES, Videos, holder
+from serve.videos import Videos, holder
 
 ARTIFACTS = ("video", "audio", "music", "sounds", "frame", "source")
 NUDGE_SECONDS = 5.0
+ENDED_KEPT = 256  # ended runs in memory
+# What a record may name: the source, and what modules made of it (version 1 had its frames elsewhere).
+_FILE = re.compile(
+    r"videos/([0-9a-f]{32})/(source|made/[0-9a-f]{32}-[0-9a-f]{8}/\w{1,40}|frames-[0-9a-f]{12}/\w{1,9})\.\w{1,5}",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +76,7 @@ class RunService:
         self._videos = Videos(store)
         self._retention = Retention(store, self.uploads, settings.retention)
         self._nudges: set[asyncio.Task[None]] = set()
+        self._ended: dict[str, Run] = {}
 
     async def check_room(self, key: str | None) -> None:
         """Raise TooBusy when no further run is taken now."""
@@ -68,7 +87,7 @@ class RunService:
 
         Also for a caller who leaves meanwhile: what was sent whole is either accepted, or gone.
         """
-        sent = Sent(f"incoming/{uuid.uuid4().hex}", name, token, with_seed(options))
+        sent = Sent(f"incoming/{uuid.uuid4().hex}/file", name, token, with_seed(options))
         return await to_the_end(self._submit(file, sent, key))
 
     async def _submit(self, file: BinaryIO, sent: Sent, key: str | None) -> Run:
@@ -76,12 +95,15 @@ class RunService:
             await asyncio.to_thread(self._store.put, sent.path, file)
             return await self._accept(sent, key)
         finally:
-            await self._store.delete(sent.path)
+            await self._store.delete_all(sent.path.rpartition("/")[0])
 
-    async def submit_upload(self, upload_id: str, options: Options, key: str | None) -> Run:
+    async def submit_upload(self, wanted: UploadedRun, key: str | None) -> Run:
         """Accept a run of a file that was uploaded before. Raises NotFound, Conflict when it is not complete, InvalidInput."""
-        sent = await uploaded(self._store, self.uploads, upload_id, options, key)
-        return await to_the_end(self._accept(sent, key))
+
+        async def accept(sent: Sent) -> Run:
+            return await to_the_end(self._accept(sent, key))
+
+        return await with_upload(self._store, self.uploads, wanted, key, accept)
 
     async def _accept(self, sent: Sent, key: str | None) -> Run:
         run_id = uuid.uuid4().hex
@@ -102,6 +124,7 @@ class RunService:
         """The run of a video that is held. Whatever fails before the run is there gives the video up again."""
         try:
             await self._active.open(run_id, key)
+            await self._admission.check_place(run_id, key)  # who came at the same moment may have taken the last one
             log = await RunLog.create(self._store, run_id, video_input, key=key, rerun_of=rerun_of, outputs=outputs)
         except BaseException:
             await self._active.forget(run_id)
@@ -140,7 +163,13 @@ class RunService:
         """The run as it stands. Raises NotFound."""
         if not re.fullmatch(r"[0-9a-f]{32}", run_id):  # ids are made here, and are part of keys: nothing else may be
             raise NotFound(f"there is no run {run_id[:40]!r}: an id is 32 hexadecimal digits")
-        run = (await RunLog.open(self._store, run_id)).run
+        run = self._ended.get(run_id)
+        if run is None or await self._store.blob(event_key(run_id, 1)) is None:
+            run = (await RunLog.open(self._store, run_id)).run
+        if run.ended_at is not None:  # it changes no more: its log need not be read again for every part of its result
+            self._ended[run_id] = run
+            while len(self._ended) > ENDED_KEPT:
+                self._ended.pop(next(iter(self._ended)))
         if run.key != key:
             raise NotFound(f"there is no run {run_id}")
         return run
@@ -182,8 +211,8 @@ class RunService:
 
     async def file(self, path: str, key: str | None) -> Blob:
         """Any file that a record of this API key names. Raises NotFound."""
-        found = re.fullmatch(r"videos/([0-9a-f]{32})/([\w-]+)[\w./-]*", path, re.ASCII)
-        if found is None or found[2] in NOT_FILES or ".." in path:
+        found = _FILE.fullmatch(path)
+        if found is None:
             raise NotFound(f"there is no file {path[:120]!r}; records name files as videos/…")
         await self._videos.check_access(found[1], key)
         blob = await self._store.blob(path)

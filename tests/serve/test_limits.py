@@ -1,5 +1,6 @@
 """Every limit is a setting, and whoever meets one is told what it is. Whose a run is, decides who sees it."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -158,3 +159,22 @@ async def test_uploads_are_their_own_keys_alone(http: httpx.AsyncClient) -> None
     assert (await http.head(location, headers=ANN | tus)).status_code == 200
     upload_id = location.rpartition("/")[2]
     assert (await http.post("/v1/runs", json={"upload": upload_id}, headers=BEN)).status_code == 404
+
+
+async def test_of_many_who_come_at_once_no_more_are_taken_than_may_wait(serve: Serve) -> None:
+    async with serve(runs={"waiting": 3}) as http:
+        answers = await asyncio.gather(*(submit(http, seed=seed) for seed in range(10)))
+    assert [answer.status_code for answer in answers].count(202) <= 3
+    assert {answer.status_code for answer in answers} == {202, 429}
+
+
+async def test_one_upload_becomes_many_runs_at_once(http: httpx.AsyncClient) -> None:
+    tus = ANN | {"Tus-Resumable": "1.0.0"}
+    created = await http.post("/v1/uploads", headers=tus | {"Upload-Length": str(len(VIDEO))})
+    headers = tus | {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+    assert (await http.patch(created.headers["location"], content=VIDEO, headers=headers)).status_code == 204
+    wanted = {"upload": created.headers["location"].rpartition("/")[2]}
+    calls = [http.post("/v1/runs", json=wanted, headers=ANN) for _ in range(2)]
+    looks = [http.post("/v1/modules/video_input", json=wanted, headers=ANN) for _ in range(4)]
+    answers = await asyncio.gather(*calls, *looks)
+    assert [answer.status_code for answer in answers] == [202] * 2 + [200] * 4
