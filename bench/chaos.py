@@ -151,7 +151,7 @@ def _chaos(service: ImmersivaudioClient, temp_dir: Path, folder: Path, given: ar
     print(f"kills {kills.killed.total()}, of the whole application at once {kills.whole_application}")
     print("ended:", ", ".join(f"{status} {number}" for status, number in ended.items()))
     print(f"resumptions {sum(run.resumptions for run in runs)}, retries {sum(run.retries for run in runs)}")
-    print(f"lost {given.runs - len(runs)}, results that play and have the right length {whole}")
+    print(f"lost {given.runs - ended['finished']}, results that play and have the right length {whole}")
     print(f"modules that began again after they had finished {again}")
     return 0 if ended["finished"] == whole == given.runs and again == 0 else 1
 

@@ -91,6 +91,11 @@ class Assemblies:
         if assembly := self._held.pop(upload_id, None):
             await assembly.abort()
 
+    async def drop_idle(self, before: float) -> None:
+        """Drop every assembly that was not used since then (monotonic clock, seconds)."""
+        while await self._drop_idle(before):
+            pass
+
     async def _drop_idle(self, before: float) -> bool:
         for upload_id, held in self._held.items():
             if not held.lock.locked() and held.used <= before:

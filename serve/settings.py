@@ -50,6 +50,8 @@ class UploadSettings(Frozen):
     """Largest part taken in one request. Serve's proxy holds the whole body of a request in memory."""
     max_parts: int = Field(10_000, ge=1, le=100_000)
     """Most parts of one upload."""
+    unfinished: int = Field(200, ge=1)
+    """Uploads that have not come to their end; they hold space that nobody else gets. One more is refused (429)."""
     keep_seconds: float = Field(24 * 3600, gt=0)
     """How long an upload is kept after its last part came in."""
     reserve_bytes: int = Field(256 * 2**20, ge=0)

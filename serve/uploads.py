@@ -8,11 +8,11 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from models.errors import Conflict, ImmersivaudioError, InputTooLarge, NotFound, StorageFailed, StorageFull
+from models.errors import Conflict, ImmersivaudioError, InputTooLarge, NotFound, StorageFailed, StorageFull, TooBusy
 from serve.assembly import Assemblies, Assembly
 from serve.checksums import Checksum, IncomingPart
 from serve.detached import detached, to_the_end
@@ -36,6 +36,8 @@ logger = logging.getLogger("ray.serve")
 
 # A part is in memory as a whole while it is put into the store.
 PARTS_IN_MEMORY = 2
+# After so long without a new part, what was assembled is dropped; it can be made again.
+ABANDONED_SECONDS = 900.0
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Uploads:
         self._in_memory = asyncio.Semaphore(PARTS_IN_MEMORY)
         self._creating = asyncio.Lock()
         self._working: set[asyncio.Task[object]] = set()
+        self._dropping: asyncio.Task[None] | None = None
 
     async def create(self, length: int, *, name: str, metadata: str | None, key: str | None) -> Upload:
         """Begin an upload of so many bytes. Raises InputTooLarge, and StorageFull where there is no space for it."""
@@ -79,7 +82,13 @@ class Uploads:
         upload_id = uuid.uuid4().hex
         info = UploadInfo(length=length, name=name, metadata=metadata, created_at=time.time(), key=key)
         async with self._creating:  # else two would be promised the same space
-            await self._check_space(length)
+            found = await by_upload(self._store)
+            unfinished = sum(all(entry.key != path(name, "done.json") for entry in found[name]) for name in found)
+            if unfinished >= self._settings.unfinished:
+                raise TooBusy(
+                    f"{unfinished} uploads have not come to their end, which is as many as may be; try again later"
+                )
+            await self._check_space(length, found)
             await self._store.create(path(upload_id, "info.json"), info.model_dump_json().encode())
         return await self._open(upload_id, key)
 
@@ -154,6 +163,8 @@ class Uploads:
         """Give up what is in hand; somebody else can go on with it."""
         while self._working:
             await asyncio.wait(self._working)
+        if self._dropping:
+            self._dropping.cancel()
         for upload_id in self._assemblies.names():
             await self._assemblies.drop(upload_id)
 
@@ -165,12 +176,12 @@ class Uploads:
             raise Expired(f"nothing came for upload {upload_id} for {self._settings.keep_seconds:g} s: it has expired")
         return upload
 
-    async def _check_space(self, length: int) -> None:
+    async def _check_space(self, length: int, found: Iterable[str]) -> None:
         free = self._store.free_bytes()
         if free is None:
             return
         promised = 0
-        for upload_id in await by_upload(self._store):
+        for upload_id in found:
             with suppress(NotFound):  # being deleted, or not one
                 upload = await read_upload(self._store, upload_id)
                 if not upload.done and self.expires_at(upload) > time.time():
@@ -226,8 +237,16 @@ class Uploads:
         self._working.add(task)
         task.add_done_callback(self._working.discard)
 
+    async def _drop_abandoned(self) -> None:
+        """An assembly that nothing was added to for long takes space of which nobody knows. Ends when there is none."""
+        while self._assemblies.names():
+            await asyncio.sleep(ABANDONED_SECONDS / 10)
+            await self._assemblies.drop_idle(time.monotonic() - ABANDONED_SECONDS)
+
     async def _assemble(self, upload: Upload) -> None:
         """Go on with the whole, as far as the parts go."""
+        if self._dropping is None or self._dropping.done():
+            self._dropping = detached(self._drop_abandoned())
         if not await self._assemblies.room_for(upload.id):
             return
         assembly = await self._assemblies.of(upload.id)

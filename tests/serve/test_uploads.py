@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from models.errors import Conflict, InputTooLarge, NotFound, StorageFull
+from models.errors import Conflict, InputTooLarge, NotFound, StorageFull, TooBusy
 from serve.checksums import Checksum, ChecksumMismatch
 from serve.settings import UploadSettings
 from serve.store import Store
@@ -452,3 +452,33 @@ async def test_memory_stays_flat(tmp_path: Path) -> None:
     script = [sys.executable, "-c", FLAT, str(tmp_path)]
     grown = await asyncio.to_thread(subprocess.run, script, capture_output=True, check=True)
     assert float(grown.stdout) < 40
+
+
+async def test_no_more_uploads_are_begun_than_may_be_open(url: str) -> None:
+    store = Store(url)
+    uploads = Uploads(store, UploadSettings(unfinished=2))
+    first, _ = [await uploads.create(4, name="a", metadata=None, key=None) for _ in range(2)]
+    with pytest.raises(TooBusy, match="2 uploads"):
+        await uploads.create(4, name="a", metadata=None, key=None)
+    await uploads.append(first.id, body(b"film"), offset=0, checksum=None, key=None)
+    await uploads.create(4, name="a", metadata=None, key=None)
+    await uploads.close()
+
+
+async def test_what_was_assembled_of_an_abandoned_upload_takes_no_space_for_long(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(url)
+    monkeypatch.setattr("serve.uploads.ABANDONED_SECONDS", 0.2)
+    uploads = Uploads(store, UploadSettings())
+    upload = await uploads.create(8, name="a", metadata=None, key=None)
+    await uploads.append(upload.id, body(b"film"), offset=0, checksum=None, key=None)
+    async with asyncio.timeout(5):
+        while not uploads._assemblies.names():
+            await asyncio.sleep(0.01)
+        while uploads._assemblies.names():
+            await asyncio.sleep(0.01)
+    assert (await uploads.append(upload.id, body(b"film"), offset=4, checksum=None, key=None)).is_whole
+    done = await uploads.completed(upload.id, None)
+    assert done.token == hashlib.md5(b"filmfilm").hexdigest()
+    await uploads.close()
