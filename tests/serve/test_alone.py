@@ -141,6 +141,20 @@ async def test_files_of_others_and_numbers_that_lie_are_refused(
     assert len(answer.json()["detail"]) > 10
 
 
+@pytest.mark.parametrize("named", ["the other stem", "a frame", "the source", "the same stem again"])
+async def test_what_is_no_stem_is_not_mixed(http: httpx.AsyncClient, whole: dict[str, Any], named: str) -> None:
+    music, sounds = whole["audio_generation"]["stems"]
+    lies = {
+        "the other stem": [music | {"path": sounds["path"]}, sounds],
+        "a frame": [music | {"path": whole["frame_extraction"]["frames"][0]["path"]}, sounds],
+        "the source": [music | {"path": whole["video_input"]["path"]}, sounds],
+        "the same stem again": [music, sounds, music],
+    }
+    record = {name: output for name, output in whole.items() if name != "reconstruction"}
+    answer = await module(http, "reconstruction", record | {"audio_generation": {"stems": lies[named]}})
+    assert (answer.status_code, "stems of one kind" in answer.text) == (422, named == "the same stem again")
+
+
 async def test_an_upload_that_is_not_complete_is_a_conflict(http: httpx.AsyncClient) -> None:
     created = await http.post("/v1/uploads", headers=TUS | {"Upload-Length": "100"})
     upload_id = created.headers["location"].rpartition("/")[2]
