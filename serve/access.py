@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -49,8 +49,8 @@ _ALLOWED = (
 )
 _EXPOSED = (
     *("Location", "ETag", "Content-Range", "Accept-Ranges", "Content-Disposition", "Retry-After", "X-Request-ID"),
-    *("Upload-Offset", "Upload-Length", "Upload-Expires"),
-    *("Tus-Resumable", "Tus-Version", "Tus-Max-Size", "Tus-Extension"),
+    *("Upload-Offset", "Upload-Length", "Upload-Metadata", "Upload-Expires"),
+    *("Tus-Resumable", "Tus-Version", "Tus-Max-Size", "Tus-Extension", "Tus-Checksum-Algorithm"),
 )
 
 
@@ -225,6 +225,12 @@ def _is_loopback(address: str) -> bool:
     except ValueError:
         return False
     return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback
+
+
+def key_of(request: Request) -> str | None:
+    """Name of the API key that the request carries; None where the service asks for none."""
+    key: str | None = getattr(request.state, "key", None)
+    return key
 
 
 def add_access(app: FastAPI, keys: ApiKeys, settings: AccessSettings) -> None:

@@ -11,9 +11,9 @@ from starlette.exceptions import HTTPException
 from models.errors import NotFound
 from models.record import MODULES, ModuleInfo, Record, UploadedRun
 from serve import examples
+from serve.access import key_of
 from serve.alone import ModuleService
 from serve.forms import json_body
-from serve.http_runs import key_of
 from serve.service import RunService
 
 logger = logging.getLogger("ray.serve")

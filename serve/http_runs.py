@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 from models.errors import UnsupportedMedia
 from models.record import Event, Progress, Rerun, Run, UploadedRun
 from serve import examples
+from serve.access import key_of
 from serve.forms import json_body, submission
 from serve.log import Heartbeat
 from serve.ranges import artifact_response
@@ -36,11 +37,6 @@ ACCEPTED: dict[int | str, dict[str, Any]] = {
     202: examples.of("The run. `Location` says where it is.", examples.RUN),
     200: EVENT_STREAM,
 }
-
-
-def key_of(request: Request) -> str | None:
-    """Name of the API key that the request carries; None where the service asks for none."""
-    return getattr(request.state, "key", None)
 
 
 def add_runs(app: FastAPI, service: RunService, *, upload_bytes: int) -> None:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from models.errors import InputTooLarge
 from models.record import Problem
 from serve import examples_uploads as given
+from serve.access import key_of
 from serve.checksums import ALGORITHMS, Checksum, ChecksumMismatch
 from serve.problems import problem
 from serve.settings import UploadSettings
@@ -98,7 +99,7 @@ def _add_creation(app: FastAPI, uploads: Uploads, settings: UploadSettings) -> N
         if length == 0:
             raise _bad("Upload-Length is 0: an empty file is no video and no image")
         name = _file_name(upload_metadata)
-        upload = await uploads.create(length, name=name, metadata=upload_metadata or None, key=_key(request))
+        upload = await uploads.create(length, name=name, metadata=upload_metadata or None, key=key_of(request))
         headers = {"Location": f"{ROOT}/{upload.id}"} | _expires(uploads, upload)
         return Response(status_code=HTTPStatus.CREATED, headers=headers)
 
@@ -150,7 +151,7 @@ def _add_parts(app: FastAPI, uploads: Uploads, settings: UploadSettings) -> None
         await _known(uploads, upload_id, request)
         try:
             upload = await uploads.append(
-                upload_id, request.stream(), offset=offset, checksum=checksum, key=_key(request)
+                upload_id, request.stream(), offset=offset, checksum=checksum, key=key_of(request)
             )
         except ChecksumMismatch as error:
             return _checksum_mismatch(str(error))
@@ -166,7 +167,7 @@ def _add_parts(app: FastAPI, uploads: Uploads, settings: UploadSettings) -> None
     )
     async def delete(request: Request, upload_id: UploadId) -> Response:
         await _known(uploads, upload_id, request)
-        await uploads.delete(upload_id, _key(request))
+        await uploads.delete(upload_id, key_of(request))
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
@@ -198,14 +199,9 @@ class TusProtocol:
 
 async def _known(uploads: Uploads, upload_id: str, request: Request) -> Upload:
     try:
-        return await uploads.find(upload_id, _key(request))
+        return await uploads.find(upload_id, key_of(request))
     except Expired as error:
         raise HTTPException(HTTPStatus.GONE, str(error)) from error
-
-
-def _key(request: Request) -> str | None:
-    key: str | None = getattr(request.state, "key", None)
-    return key
 
 
 def _expires(uploads: Uploads, upload: Upload) -> dict[str, str]:

@@ -32,6 +32,8 @@ MEDIA_TYPES = {
     ".webp": "image/webp",
     ".gif": "image/gif",
     ".apng": "image/apng",
+    ".avif": "image/avif",
+    ".3gp": "video/3gpp",
     ".tiff": "image/tiff",
     ".bmp": "image/bmp",
 }

@@ -10,6 +10,7 @@ What killed writers left is invisible, and goes with `delete_all`; in a bucket, 
 
 import asyncio
 import errno
+import mimetypes
 import random
 import re
 import shutil
@@ -30,7 +31,7 @@ from obstore.store import AzureStore, GCSStore, LocalStore, ObjectStore, S3Store
 from models.errors import StorageFailed, StorageFull
 
 if TYPE_CHECKING:
-    from obstore import AsyncWritableFile
+    from obstore import AsyncWritableFile, Attributes
 
 CHUNK_BYTES = 1 << 20
 # The least that S3 takes as a part of an object. A writer may hold several.
@@ -114,7 +115,7 @@ class Store:
         for attempt in range(ATTEMPTS):
             try:
                 with failures(new=True):
-                    obstore.put(self._objects, key, source)
+                    obstore.put(self._objects, key, source, attributes=self._attributes(key))
                 return
             except StorageFailed as error:
                 if not _may_pass(error, attempt):
@@ -123,13 +124,10 @@ class Store:
                 if not isinstance(source, bytes | Path):
                     source.seek(start)
 
-    def put_new(self, key: str, source: bytes | Path | BinaryIO) -> None:
-        """`put`, unless there is such an object: its bytes stay what they are. Blocks: for threads."""
-        try:
-            with failures():
-                obstore.head(self._objects, key)
-        except FileNotFoundError:
-            self.put(key, source)
+    def _attributes(self, key: str) -> "Attributes | None":
+        """What the bucket says of an object to whoever fetches it there. A folder keeps no such thing."""
+        media_type = mimetypes.guess_type(key)[0] if self._remote is not None else None
+        return {"Content-Type": media_type} if media_type else None
 
     def writer(self, key: str) -> StoreWriter:
         """Writes an object of any size piece by piece, with little in memory. To be closed or aborted."""

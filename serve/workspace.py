@@ -43,6 +43,6 @@ class StoreWorkspace:
         return path
 
     def keep(self) -> None:
-        """Put everything written into the store. What is there was made of the same, and stays: others may be reading it."""
+        """Put everything written into the store."""
         for key, path in self._written.items():
-            self._store.put_new(key, path)
+            self._store.put(key, path)

@@ -245,5 +245,11 @@ async def test_every_file_that_a_record_names_can_be_fetched(http: httpx.AsyncCl
     hidden = [str(path.relative_to(store)) for name in ("holds", "outputs") for path in (folder / name).iterdir()]
     assert hidden
     nowhere = [f"videos/{'0' * 32}/source.mp4", f"runs/{run.id}/events/000001.json", f"{paths[0]}/%2e%2e/0001.jpg"]
+    nowhere += [
+        f"{record.video_input.path}/x",
+        paths[0].replace("/made/", "/made//"),
+        paths[0].replace("/made/", "/made/%2e/"),
+    ]
+    nowhere += [f"videos/{record.video_input.token}/{'x' * 300}", "videos/" + "x/" * 3000, "%00", "videos/%ff"]
     for path in (*hidden, *nowhere):
         assert (await http.get(f"/v1/files/{path}")).status_code == 404, path

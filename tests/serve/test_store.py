@@ -61,12 +61,6 @@ async def test_a_file_is_put_and_comes_back_in_parts(store: Store, tmp_path: Pat
     assert max(map(len, parts)) < len(data) / 2
 
 
-async def test_what_is_put_only_where_nothing_is_changes_nothing(store: Store) -> None:
-    store.put_new("videos/x/0001.jpg", b"first")
-    store.put_new("videos/x/0001.jpg", b"second")
-    assert await store.read("videos/x/0001.jpg") == b"first"
-
-
 async def test_an_object_is_a_file_for_those_who_need_one(store: Store, tmp_path: Path) -> None:
     store.put("videos/x/source.mp4", BIG)
     assert store.local("videos/x/source.mp4", tmp_path / "cache").read_bytes() == BIG
@@ -224,7 +218,6 @@ USES: dict[str, Callable[[Store], object]] = {
     "create": lambda store: store.create("runs/a", b"x"),
     "write": lambda store: store.write("runs/a", b"x"),
     "put": lambda store: asyncio.to_thread(store.put, "runs/a", b"x"),
-    "put_new": lambda store: asyncio.to_thread(store.put_new, "runs/a", b"x"),
     "writer": lambda store: store.writer("runs/a").close(),
     "move": lambda store: store.move("videos/x", "runs/a"),
     "read": lambda store: store.read("runs/a"),
