@@ -5,13 +5,14 @@ not there.
 """
 
 import asyncio
+import os
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from models.errors import NotFound
+from models.errors import NotFound, StorageFull
 from models.record import (
     Event,
     Module,
@@ -91,6 +92,11 @@ class RunService:
         return await to_the_end(self._submit(file, sent, key))
 
     async def _submit(self, file: BinaryIO, sent: Sent, key: str | None) -> Run:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        free = self._store.free_bytes()
+        if free is not None and free < size + self._settings.uploads.reserve_bytes:
+            raise StorageFull(f"there is no space for {size} bytes")
         try:
             await asyncio.to_thread(self._store.put, sent.path, file)
             return await self._accept(sent, key)

@@ -15,7 +15,7 @@ import random
 import re
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -123,6 +123,13 @@ class Store:
                 time.sleep(_pause(attempt))
                 if not isinstance(source, bytes | Path):
                     source.seek(start)
+
+    def discard(self, keys: Iterable[str]) -> None:
+        """Delete what is there of these objects, if it can be deleted. Blocks: for threads."""
+        for key in keys:
+            with suppress(FileNotFoundError, StorageFailed), failures():
+                obstore.delete(self._objects, key)
+            self._leave_no_empty_folder(key)
 
     def _attributes(self, key: str) -> "Attributes | None":
         """What the bucket says of an object to whoever fetches it there. A folder keeps no such thing."""

@@ -43,6 +43,10 @@ class StoreWorkspace:
         return path
 
     def keep(self) -> None:
-        """Put everything written into the store."""
-        for key, path in self._written.items():
-            self._store.put(key, path)
+        """Put everything written into the store, or nothing: half of it would only take the space that was missing."""
+        try:
+            for key, path in self._written.items():
+                self._store.put(key, path)
+        except BaseException:
+            self._store.discard(self._written)
+            raise

@@ -293,3 +293,21 @@ async def test_a_look_that_hangs_has_a_deadline_and_its_replica_an_end(
         server.check_health()
     await asyncio.sleep(0.5)
     server.check_health()
+
+
+async def test_of_files_that_do_not_all_find_room_none_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(str(tmp_path / "store"))
+    put = store.put
+
+    def full(key: str, source: Any) -> None:
+        if key.endswith("2.jpg"):
+            raise StorageFull("there is no space left")
+        put(key, source)
+
+    monkeypatch.setattr(store, "put", full)
+    with StoreWorkspace(store, "videos/x/made/y") as files:
+        for name in ("1.jpg", "2.jpg"):
+            files.new(f"{files.made}/{name}").write_bytes(b"picture")
+        with pytest.raises(StorageFull):
+            files.keep()
+    assert await store.keys("videos") == []
