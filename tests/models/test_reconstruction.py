@@ -65,7 +65,9 @@ def make(tmp_path: Path) -> Make:
 
 
 def look(source: Path, **options: Any) -> VideoInput:
-    return probe(SourceFile.of(source, name=source.name, key="source"), options=Options(**options), limits=MediaLimits())
+    return probe(
+        SourceFile.of(source, name=source.name, key="source"), options=Options(**options), limits=MediaLimits()
+    )
 
 
 def tone(hertz: float, *, seconds: float = 1, amplitude: float = 0.25) -> Samples:
