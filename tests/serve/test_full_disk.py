@@ -3,10 +3,8 @@
 import asyncio
 import json
 import os
-import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +13,20 @@ import pytest
 
 from models.record import Outputs, Run
 from serve import deployments, worker
+from serve.module_server import ModuleServer
 from serve.settings import AppSettings, RunSettings, UploadSettings
 from tests import media_factory
 from tests.serve.following import run_to_the_end
 from tests.serve.local import local_http
+from tests.serve.stores import mounted
 
 TUS = {"Tus-Resumable": "1.0.0"}
 PART = TUS | {"Content-Type": "application/offset+octet-stream"}
 SPACE = "no space left"
 PAUSES = (0.2, 0.2, 0.2)
 
-Step = type[deployments.ModuleServer]
+Step = type[ModuleServer]
 MODULES: list[Step] = [deployments.FrameExtractor, deployments.Reconstructor]
-
-
-@contextmanager
-def mounted(place: Path) -> Iterator[Path]:
-    """A disk of 8 MiB."""
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(place)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("only root can mount a small disk")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", place], check=True)
 
 
 @pytest.fixture
@@ -127,10 +114,11 @@ def fill_before(step: Step, place: Path, monkeypatch: pytest.MonkeyPatch, *, lef
     """The disk fills at the moment in which this module begins, but for so many bytes."""
     original, begun = step.step, iter((True,))
 
-    def filling(self: deployments.ModuleServer, *arguments: Any) -> Outputs:
+    def filling(self: ModuleServer, *arguments: Any) -> Outputs:
         if next(begun, False):
             fill_but(place, left)
-        return original(self, *arguments)
+        outputs: Outputs = original(self, *arguments)
+        return outputs
 
     monkeypatch.setattr(step, "step", filling)
 

@@ -1,6 +1,7 @@
 """A store that is away for a moment, or loses an answer, costs no run and fails no module."""
 
 import asyncio
+from mmap import mmap
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ class Shaky(Store):
                 self.left[what] = left - 1
                 raise StorageFailed("the store cannot be read or written")
 
-    async def create(self, key: str, data: bytes) -> None:
+    async def create(self, key: str, data: bytes | mmap) -> None:
         self._fail("create", key)
         await super().create(key, data)
         if self.answers_lost and "/events/" in key:
