@@ -110,7 +110,8 @@ def _output_of(process: "subprocess.Popen[bytes]", stdin: bytes | None, *, timeo
     try:
         while True:
             try:
-                return process.communicate(stdin, timeout=WANTED_SECONDS)[0]
+                left = deadline - time.monotonic()
+                return process.communicate(stdin, timeout=max(0.0, min(WANTED_SECONDS, left)))[0]
             except subprocess.TimeoutExpired as error:
                 stdin = None  # it is being written
                 work.check()

@@ -15,6 +15,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from models.errors import StorageFailed
+from serve.log import event_key
 from serve.store import Entry, Store, Taken
 
 _PLACE = re.compile(r"active/([0-9a-f]{32})/(\d{6})(?:\.([a-z0-9_-]+))?")
@@ -46,6 +47,9 @@ class ActiveRuns:
     async def close(self, run_id: str) -> None:
         """The run has ended."""
         await self._store.write(f"ended/{run_id}", b"{}")
+        if await self._store.blob(event_key(run_id, 1)) is None:  # it was deleted before its owner had put it down
+            await self._store.delete_all(f"runs/{run_id}")
+            await self._store.delete(f"ended/{run_id}")
         await self.forget(run_id)
 
     async def forget(self, run_id: str) -> None:

@@ -58,7 +58,7 @@ def test_the_command_lines_work(address: str, folder: Path) -> None:
     commands = _commands(".venv/bin/immersivaudio")
     assert len(commands) >= 10
     with ImmersivaudioClient(address) as service:
-        run = service.enhance(folder / "drone.mov", Options(k=30), output=folder / "run.mov")
+        run = service.enhance(folder / "holiday.mp4", Options(k=30), output=folder / "run.mp4")
     for command in commands:
         _type(command, folder, address, RUN=run.id)
     assert (folder / "again.mp4").stat().st_size > 1000
