@@ -91,7 +91,7 @@ def enhance(
     def start(view: View) -> Run:
         view.sending(path.name if path else "stdin")
         name = None if path else "stdin"
-        return service.submit(source, options, name=name, on_upload=view.sent, on_busy=view.busy)
+        return _told(service.submit(source, options, name=name, on_upload=view.sent, on_busy=view.busy), quiet=as_json)
 
     with exit_codes(), _service(server) as service:
         delivery.deliver(service, _watched(service, start, quiet=as_json, server=server))
@@ -124,7 +124,7 @@ def rerun(
     delivery.refuse_to_lose(likely_format="")
 
     def start(view: View) -> Run:
-        return service.rerun(run_id, changes, edits, on_busy=view.busy)
+        return _told(service.rerun(run_id, changes, edits, on_busy=view.busy), quiet=as_json)
 
     with exit_codes(), _service(server) as service:
         delivery.deliver(service, _watched(service, start, quiet=as_json, server=server))
@@ -223,6 +223,13 @@ def _service(server: str) -> ImmersivaudioClient:
         raise typer.BadParameter(str(error), param_hint=f"--server or {API_KEY}" if api_key else "--server") from None
 
 
+def _told(run: Run, *, quiet: bool) -> Run:
+    """The new run, whose id is told where no view does: it is in no record."""
+    if quiet:
+        say(f"run {run.id}")
+    return run
+
+
 def _watched(service: ImmersivaudioClient, start: Callable[[View], Run], *, quiet: bool, server: str) -> Run:
     """The finished run that `start` begins or finds, shown while it went on. Raises RunFailed, RunCancelled."""
     view = NoView() if quiet else view_for(Console(stderr=True))
@@ -233,12 +240,14 @@ def _watched(service: ImmersivaudioClient, start: Callable[[View], Run], *, quie
             for message in service.events(run.id):
                 view.see(run.id, message)
             return finished(service.run(run.id))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ServiceUnreachable) as error:
         if run:
             told = "" if server == os.environ.get(SERVER, DEFAULT_SERVER) else f" --server {shlex.quote(server)}"
             this = printable(f"{run.id}{told}")
             say(f"stopped waiting; the run goes on as {run.id}")
             say(f"`immersivaudio follow {this}` watches it, `immersivaudio cancel {this}` stops it")
+        elif isinstance(error, KeyboardInterrupt):
+            say("stopped before a run was started; sending it again begins anew")
         raise
 
 

@@ -13,6 +13,10 @@ from client.protocol import result_name
 from models.record import AUDIO_FORMATS, VIDEO_FORMATS, Options, Run
 
 STDOUT = "-"
+# Endings that promise something else than what the file would hold.
+_NOT_WRITTEN = frozenset(
+    {".avi", ".wmv", ".flv", ".ts", ".mpg", ".mpeg", ".m4v", ".3gp", ".gif", ".ogv", ".aac", ".opus", ".aiff", ".wma"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +104,12 @@ def format_from(output: str | None, options: Options) -> Options:
     """The options, with the format that OUT's ending names."""
     ending = _format_named_by(output)
     if ending is None:
+        foreign = Path(output).suffix.lower() if output else ""
+        if foreign in _NOT_WRITTEN:
+            made = ", ".join((*VIDEO_FORMATS, *AUDIO_FORMATS))
+            raise typer.BadParameter(
+                f"{foreign} is not among the formats that are written: {made}", param_hint="--output"
+            )
         return options
     if options.format not in (None, ending):
         raise typer.BadParameter(f"OUT ends in .{ending}, --format says {options.format}", param_hint="--output")

@@ -18,8 +18,8 @@ from models.record import Problem
 
 T = TypeVar("T")
 
-PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
-"""Seconds between attempts after a connection breaks. Together they outlast the restart of a replica."""
+PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0, *(8.0,) * 18)
+"""Seconds between attempts after a connection breaks. Together they outlast the restart of a whole service."""
 
 BROKEN = (httpx.RequestError, ServiceUnreachable, ServiceFailed)
 """What another attempt may mend, unless it is NotUnderstood."""
@@ -161,7 +161,10 @@ def _refusal(response: httpx.Response, body: bytes) -> ClientError:
         kind = RequestRefused
     elif response.is_server_error:
         kind = ServiceFailed
-    error = kind(_sentence(response, body))
+    sentence = _problem(body)
+    if sentence is None and response.status_code == httpx.codes.NOT_FOUND and not response.history:
+        kind = ServiceUnreachable  # Ray's proxy answers before there is anything behind it
+    error = kind(sentence or _bare(response, kind))
     error.status = response.status_code
     if isinstance(error, ServiceBusy):
         told = response.headers.get("Retry-After", "")
@@ -169,15 +172,21 @@ def _refusal(response: httpx.Response, body: bytes) -> ClientError:
     return error
 
 
-def _sentence(response: httpx.Response, body: bytes) -> str:
+def _problem(body: bytes) -> str | None:
+    """The service's own sentence, if that is what the body holds."""
     try:
         # Problem details may be extended by members that this version doesn't know.
         return Problem.model_validate_json(body, extra="ignore").detail
     except ValidationError:
-        request = response.request
-        # What a presigned address has behind its path is as good as a password.
-        address = request.url.copy_with(query=None)
-        return f"{request.method} {address} was answered with {response.status_code} {response.reason_phrase}".rstrip()
+        return None
+
+
+def _bare(response: httpx.Response, kind: type[ClientError]) -> str:
+    request = response.request
+    # What a presigned address has behind its path is as good as a password.
+    address = request.url.copy_with(query=None)
+    told = f"{request.method} {address} was answered with {response.status_code} {response.reason_phrase}".rstrip()
+    return f"the service is still starting, or it is not one ({told})" if kind is ServiceUnreachable else told
 
 
 def _unreachable(error: httpx.RequestError) -> ServiceUnreachable:

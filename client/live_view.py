@@ -152,6 +152,7 @@ class LiveView:
             lines.append(Text("Taken over by another worker.", style="yellow"))
         if run.ended_at is not None and run.status != "failed":
             lines.append(Text(f"{run.status.capitalize()} after {run.ended_at - run.created_at:.1f} s.", style="bold"))
+        lines.append(Text(f"Run {printable(run.id)}", style="dim"))
         if run.status == "finished" and (note := draft_note(run.record)):
             lines.append(Text(note, style="yellow"))
         return list(lines)

@@ -20,7 +20,7 @@ from models import (
     work,
 )
 from models.audio_generation.audioldm2 import AudioLDM2Generator, AudioLDM2Settings
-from models.errors import DeadlinePassed, NotFound
+from models.errors import DeadlinePassed, InvalidInput, NotFound
 from models.frame_description import Description, Shot
 from models.record import Outputs, Record, VideoInput
 from models.sketch import SketchAudioSettings
@@ -62,6 +62,13 @@ class FrameExtractor(ModuleServer):
                 return await look
         except TimeoutError as error:
             raise DeadlinePassed(f"looking at the file took longer than {LOOK_SECONDS:g} s") from error
+
+    async def look(self, sent: Sent) -> VideoInput | InvalidInput:
+        """`probe`, with a refusal as a value: Serve logs a traceback for whatever is raised, and a refusal is no failure."""
+        try:
+            return await self.probe(sent)
+        except InvalidInput as error:
+            return error
 
     def check_health(self) -> None:
         """Raise when a thread hangs in something that cannot be stopped."""

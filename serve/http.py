@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -59,6 +59,11 @@ def create_app(
     add_metrics(app, read_metrics)
     add_access(app, keys, settings.access)
     add_request_ids(app)
+
+    @app.get("/", include_in_schema=False)
+    async def description() -> RedirectResponse:
+        return RedirectResponse("/docs")
+
     return app
 
 

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from ray import serve as rs
 from ray.serve.handle import DeploymentHandle
 
-from models.errors import DamagedMedia, WorkerDied
+from models.errors import DamagedMedia, InvalidInput, WorkerDied
 from models.record import Module, ModuleInfo, Outputs, Record, VideoInput
 from serve.access import ApiKeys
 from serve.alone import ModuleService
@@ -48,8 +48,10 @@ class Ingress:
 
     async def _probe(self, sent: Sent) -> VideoInput:
         async def look(_: bool) -> VideoInput:
-            video_input: VideoInput = await answer(self._extractor.probe.remote(sent))
-            return video_input
+            seen: VideoInput | InvalidInput = await answer(self._extractor.look.remote(sent))
+            if isinstance(seen, InvalidInput):
+                raise seen
+            return seen
 
         async def failed(_: FailedAttempt) -> None:
             pass

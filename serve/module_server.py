@@ -20,7 +20,7 @@ from serve.log import PROGRESS_SECONDS, progress_key
 from serve.modules import Task
 from serve.settings import AppSettings, Deadline
 from serve.store import Store
-from serve.workspace import StoreWorkspace
+from serve.workspace import StoreWorkspace, clear_scratch
 
 logger = logging.getLogger("ray.serve")
 
@@ -34,6 +34,7 @@ class ModuleServer:
     part: StemKind | None = None
 
     def __init__(self, settings: AppSettings) -> None:
+        clear_scratch()
         self.settings = settings
         self.store = Store(settings.store)
         own = getattr(settings, self.part or self.module)

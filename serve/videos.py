@@ -47,6 +47,8 @@ class Videos:
                 if await self._store.blob(source) is None:  # else another run of the same upload was quicker
                     await self.release(video_input.token, held_by)
                     raise NotFound("the file is not there any more; send it again") from None
+        elif sent != source:
+            await self._store.delete(sent)  # the same bytes once more would only take space
         return source
 
     async def hold(self, token: str, held_by: str) -> None:

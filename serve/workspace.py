@@ -2,11 +2,24 @@
 
 import shutil
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from serve.store import Store
+
+SCRATCH = "immersivaudio-step-"
+STALE_SECONDS = 24 * 3600.0  # no step takes as long
+
+
+def clear_scratch() -> None:
+    """Delete what processes that were killed left of their steps."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
+        with suppress(FileNotFoundError):
+            if time.time() - folder.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 class StoreWorkspace:
@@ -23,7 +36,7 @@ class StoreWorkspace:
         self._written: dict[str, Path] = {}
 
     def __enter__(self) -> Self:
-        self._scratch = Path(tempfile.mkdtemp(prefix="immersivaudio-"))
+        self._scratch = Path(tempfile.mkdtemp(prefix=SCRATCH))
         return self
 
     def __exit__(

@@ -47,10 +47,10 @@ def test_away_from_a_terminal_each_event_is_one_plain_line(fake: Fake, video: Pa
     ]
 
 
-def test_json_prints_the_record_and_nothing_else(fake: Fake, video: Path) -> None:
+def test_json_prints_the_record_and_beside_it_only_the_runs_id(fake: Fake, video: Path) -> None:
     ended = immersivaudio("enhance", video, "--json", "-o", video.with_name("out.mp4"), fake=fake)
     assert Record.model_validate_json(ended.stdout) == fake.run.record
-    assert ended.stderr == ""
+    assert ended.stderr == f"immersivaudio: run {RUN_ID}\n"
     assert video.with_name("out.mp4").exists()
 
 
@@ -173,7 +173,8 @@ def test_a_run_that_fails_ends_with_one_sentence(fake: Fake, video: Path, kind: 
     fake.log, fake.keep_the_log = a_failure(video_input(), kind), True
     ended = immersivaudio("enhance", video, "--json", fake=fake)
     assert ended.exit_code == code
-    assert ended.stderr == "immersivaudio: object_detection failed: the detector broke\n"
+    said = f"immersivaudio: run {RUN_ID}\nimmersivaudio: object_detection failed: the detector broke\n"
+    assert ended.stderr == said
     assert ended.stdout == ""
     assert list(video.parent.iterdir()) == [video]
 
@@ -269,3 +270,9 @@ def test_on_a_terminal_the_table_of_modules_fills(fake: Fake, video: Path) -> No
     assert last.count("✓") == 7
     assert "\x1b[31mred" not in drawn
     assert drawn.rstrip().endswith("\x1b[?25h"), "the cursor is shown again"
+
+
+def test_an_ending_that_would_lie_is_refused_before_anything_is_sent(fake: Fake, video: Path) -> None:
+    ended = immersivaudio("enhance", video, "-o", video.with_name("out.avi"), fake=fake)
+    assert (ended.exit_code, fake.uploads) == (2, [])
+    assert ".avi is not among the formats" in " ".join(ended.stderr.split())

@@ -143,13 +143,31 @@ def test_no_id_or_name_leaves_its_place_in_the_address(tmp_path: Path) -> None:
 
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(request.url.raw_path)
-        return httpx.Response(404)
+        return httpx.Response(404, json={"title": "Not Found", "status": 404, "detail": "there is no such thing"})
 
     with ImmersivaudioClient("http://here", transport=httpx.MockTransport(answer)) as service:
         for ask in (lambda: service.run("../x?y#z"), lambda: service.download("a/b", "../c", tmp_path / "out")):
             with pytest.raises(RequestRefused):
                 ask()
     assert asked == [b"/v1/runs/..%2Fx%3Fy%23z", b"/v1/runs/a%2Fb/artifacts/..%2Fc"]
+
+
+def test_a_service_that_is_still_starting_is_not_there_yet_and_refuses_nothing(fake: Fake) -> None:
+    """Ray's proxy answers 404 in words of its own before there is anything behind it."""
+    asked = 0
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        asked += 1
+        if asked < 4:
+            return httpx.Response(404, text="Path '/v1/…' not found. Ping http://…/-/routes for available routes.")
+        return httpx.Response(200, content=b"".join(event.model_dump_json().encode() + b"\n" for event in fake.log))
+
+    with ImmersivaudioClient("http://here", transport=httpx.MockTransport(answer)) as service:
+        with pytest.raises(ServiceUnreachable, match="still starting"):
+            service.run(RUN_ID)
+        assert [event.type for event in service.events(RUN_ID)][-1] == "finished"
+    assert asked == 4
 
 
 @pytest.mark.parametrize(("status", "kind"), [(400, RequestRefused), (422, RequestRefused), (500, ServiceFailed)])

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import errno
+import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from models import work
-from models.errors import DeadlinePassed, OtherModel, OutOfMemory, StorageFull
+from models.errors import DeadlinePassed, NotFound, OtherModel, OutOfMemory, StorageFull, UnsupportedMedia
 from models.frame_description import Description, Shot
 from models.record import Options, Outputs, Record
 from serve.deployments import FrameDescriber, FrameExtractor, MusicGenerator, ObjectDetector, Reconstructor
@@ -20,7 +22,7 @@ from serve.modules import Task
 from serve.settings import AppSettings, Deadline, Deadlines
 from serve.sources import Sent
 from serve.store import Store
-from serve.workspace import StoreWorkspace
+from serve.workspace import STALE_SECONDS, StoreWorkspace
 from tests.serve import records
 
 
@@ -311,3 +313,24 @@ async def test_of_files_that_do_not_all_find_room_none_is_left(tmp_path: Path, m
         with pytest.raises(StorageFull):
             files.keep()
     assert await store.keys("videos") == []
+
+
+def test_what_a_killed_step_left_on_the_disk_goes_when_the_next_replica_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    for name, age in (("immersivaudio-step-old", 2 * STALE_SECONDS), ("immersivaudio-step-new", 0), ("else", 1e9)):
+        (scratch / name).mkdir(parents=True)
+        os.utime(scratch / name, (time.time() - age,) * 2)
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    Steps(settings(tmp_path))
+    assert sorted(path.name for path in scratch.iterdir()) == ["else", "immersivaudio-step-new"]
+
+
+async def test_a_refusal_is_an_answer_and_no_failure_of_the_replica(tmp_path: Path) -> None:
+    server = FrameExtractor(settings(tmp_path))
+    server.store.put("incoming/x", b"<html>")
+    told = await server.look(Sent("incoming/x", "x.mp4", records.TOKEN, Options()))
+    assert isinstance(told, UnsupportedMedia)
+    with pytest.raises(NotFound):
+        await server.look(Sent("incoming/gone", "x.mp4", records.TOKEN, Options()))

@@ -28,6 +28,7 @@ async def keep(store: Store, held_by: str) -> str:
 async def test_the_same_bytes_are_kept_once_and_until_the_last_lets_go(store: Store) -> None:
     videos = Videos(store)
     assert [await keep(store, name) for name in ("a", "b")] == [SOURCE, SOURCE]
+    assert await store.keys("uploads") == []
     store.put(f"videos/{TOKEN}/made/1/x.jpg", b"x")
     await videos.release(TOKEN, "a")
     assert await store.read(SOURCE) == b"film"
