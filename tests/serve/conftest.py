@@ -1,14 +1,17 @@
-"""One real Ray cluster for the whole session, and a way to deploy the project's own YAML files on it."""
+"""The sketch service in this process, for a module's tests; and one real Ray cluster for the whole session, and a way to deploy
+the project's own YAML files on it.
+"""
 
 import os
 import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
@@ -16,6 +19,22 @@ ROOT = Path(__file__).parents[2]
 READY_SECONDS = 280  # four processes that import torch side by side
 
 Deploy = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the service of `http` keeps everything."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+async def http(store: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the whole sketch service in this process."""
+    from serve.settings import AppSettings
+    from tests.serve.local import local_http
+
+    async with local_http(AppSettings(store=str(store))) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

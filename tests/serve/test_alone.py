@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +10,10 @@ import pytest
 
 from models.record import MODULES, Record
 from models.steps import READS
-from serve.settings import AppSettings
 from tests import media_factory
 from tests.serve.following import run_to_the_end
-from tests.serve.local import local_http
 
 TUS = {"Tus-Resumable": "1.0.0"}
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture(scope="module")
-async def http(store: Path) -> AsyncIterator[httpx.AsyncClient]:
-    async with local_http(AppSettings(store=str(store))) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -10,21 +9,8 @@ import numpy as np
 import pytest
 
 from models.record import MODULES, SCHEMA_VERSION, Run
-from serve.settings import AppSettings
 from tests import media_factory
 from tests.serve.following import download, picture_packets, picture_seconds, run_to_the_end, sound_of
-from tests.serve.local import local_http
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture(scope="module")
-async def http(store: Path) -> AsyncIterator[httpx.AsyncClient]:
-    async with local_http(AppSettings(store=str(store))) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +11,10 @@ import httpx
 import pytest
 
 from models.record import MODULES, Record, Run
-from serve.settings import AppSettings
 from tests import media_factory
 from tests.serve.following import download, run_to_the_end, sound_of
-from tests.serve.local import local_http
 
 NDJSON = {"accept": "application/x-ndjson"}
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture(scope="module")
-async def http(store: Path) -> AsyncIterator[httpx.AsyncClient]:
-    async with local_http(AppSettings(store=str(store))) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")
