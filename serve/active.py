@@ -56,6 +56,10 @@ class ActiveRuns:
         """There is no such run."""
         await self._store.delete_all(f"active/{run_id}")
 
+    async def is_announced(self, run_id: str) -> bool:
+        """Whether the run's mark is there. A claim without one was taken when the run was closed already."""
+        return any(key.split("/")[2].startswith("000000") for key in await self._store.keys(f"active/{run_id}"))
+
     async def all(self) -> list[ActiveRun]:
         """Every unfinished run, the oldest first."""
         found: dict[str, list[tuple[int, str | None, Entry]]] = defaultdict(list)

@@ -29,6 +29,7 @@ from models.record import (
     fold,
 )
 from models.schema import Frozen
+from serve.detached import to_the_end
 from serve.store import Store, Taken
 
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)
@@ -107,6 +108,10 @@ class RunLog:
 
         Raises LostRun when its number is taken, NotFound when the run was deleted meanwhile, LogFailed when the store stays away.
         """
+        # To the end: an event that is written, and then not looked after, could be all that is left of a deleted run.
+        await to_the_end(self._append(make, **fields))
+
+    async def _append(self, make: Callable[..., Event], **fields: object) -> None:
         async with self._lock:
             event = make(schema_version=SCHEMA_VERSION, seq=self._seq + 1, at=time.time(), **fields)
             run = self.run.apply(event)

@@ -132,7 +132,8 @@ class Worker:
             else:
                 self._rest(run.run_id)
         except NotFound:
-            if time.monotonic() - self._rest(run.run_id).since > ORPHAN_SECONDS:
+            is_old = time.monotonic() - self._rest(run.run_id).since > ORPHAN_SECONDS
+            if is_old or not await self._active.is_announced(run.run_id):
                 await self._active.forget(run.run_id)
         except Exception as error:
             logger.error("a run could not be worked on", exc_info=error, extra={"run_id": run.run_id})

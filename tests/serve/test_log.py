@@ -192,3 +192,16 @@ async def test_who_goes_on_with_a_run_that_was_cancelled_and_deleted_is_told_and
     with pytest.raises(NotFound, match="deleted"):
         await log.append(Finished)
     assert await store.keys(f"runs/{RUN}") == []
+
+
+async def test_an_append_that_is_given_up_leaves_nothing_of_a_deleted_run(store: Store) -> None:
+    for turns in range(0, 60, 3):
+        log = await RunLog.create(store, RUN, records.video_input())
+        await store.delete_all(f"runs/{RUN}")
+        writing = asyncio.create_task(log.append(Started, owner="me"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        writing.cancel()
+        with pytest.raises((asyncio.CancelledError, NotFound)):
+            await writing
+        assert await store.keys("runs") == []

@@ -165,6 +165,17 @@ async def test_a_run_that_was_announced_and_never_written_is_forgotten(
                 await asyncio.sleep(0.02)
 
 
+async def test_a_claim_on_a_run_that_was_deleted_at_that_moment_is_taken_back(store: Store) -> None:
+    run_id = await accept(store, 1)
+    (seen,) = await ActiveRuns(store).all()
+    await ActiveRuns(store).forget(run_id)
+    await store.delete_all(f"runs/{run_id}")
+    assert await ActiveRuns(store).claim(seen, "a worker that had listed it before")
+    async with working(worker_of(store, Graph())), asyncio.timeout(5):
+        while await store.keys("active"):
+            await asyncio.sleep(0.02)
+
+
 async def test_a_crash_between_the_last_event_and_the_mark_of_the_end_is_mended(store: Store) -> None:
     run, graph = await accept(store, 1), Graph()
     runner = Runner(store, graph.modules(store), NoMetrics(), pauses=())
