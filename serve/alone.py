@@ -5,7 +5,6 @@ must be files of that source, which whoever asks must have sent.
 """
 
 import uuid
-from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from models import steps
@@ -14,6 +13,7 @@ from models.record import MODULES, Module, Record, UploadedRun
 from serve.active import ActiveRuns
 from serve.admission import Admission
 from serve.detached import to_the_end
+from serve.modules import files_of
 from serve.service import Backend
 from serve.settings import AppSettings
 from serve.sources import Sent, with_seed, with_upload
@@ -84,7 +84,7 @@ class ModuleService:
                 f"the record has {len(record.frame_extraction.frames)} frames; at most {most} are taken"
             )
         there = await self._videos.files(said.token)
-        for path in _paths(record):
+        for path in files_of(record):
             if path not in there:
                 raise MissingOutput(f"the record names {path[:120]!r}, and the source has no such file")
         _check_stems(record)
@@ -106,15 +106,3 @@ def _check_stems(record: Record) -> None:
     for stem in stems:
         if PurePosixPath(stem.path).name != f"{stem.kind}.flac":
             raise MissingOutput(f"the record names {stem.path[:120]!r} for its {stem.kind}, and that is another file")
-
-
-def _paths(record: Record) -> Iterator[str]:
-    """Every file that the record names, besides its source."""
-    for frame in record.frame_extraction.frames if record.frame_extraction else ():
-        yield frame.path
-    if record.frame_selection:
-        yield record.frame_selection.path
-    for stem in record.audio_generation.stems if record.audio_generation else ():
-        yield stem.path
-    if record.reconstruction:
-        yield record.reconstruction.path

@@ -122,7 +122,7 @@ class Modules:
             found = Outputs.model_validate_json(data) if data else None
         except ValidationError:  # by another version of the schema
             return None
-        if found is None or not await self._are_there(set(_files(found))):
+        if found is None or not await self._are_there(set(files_of(found))):
             return None
         return with_origin(found, "cached")
 
@@ -159,8 +159,8 @@ def with_origin(outputs: Outputs, origin: Origin) -> Outputs:
     return outputs.model_copy(update=marked)
 
 
-def _files(outputs: Outputs) -> Iterator[str]:
-    """Keys of the files that were made with the outputs."""
+def files_of(outputs: Outputs) -> Iterator[str]:
+    """Keys of the files that were made with the outputs (a record's, too)."""
     if outputs.frame_extraction:
         yield from (frame.path for frame in outputs.frame_extraction.frames)
     if outputs.audio_generation:
