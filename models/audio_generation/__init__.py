@@ -6,6 +6,7 @@ What every generator is asked (`AudioRequest`) and what it answers (`GeneratedAu
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from models.audio import Audio
 from models.record import Mood
@@ -22,11 +23,36 @@ class AudioRequest:
     seconds: float
     seed: int
     negative_prompt: str = ""
+    later_prompts: tuple[tuple[float, str], ...] = ()
+    """(seconds, prompt): from then on another prompt is heard. In order, all within the sound."""
     steps: int | None = None
     guidance: float | None = None
     candidates: int = 1
+    keep_candidates: bool = False
+    """Whether the answer holds the sound of all candidates, or the best one's alone."""
+    loop: bool = False
+    """Whether the end is to go over into the beginning."""
+    reference: Path | None = None
+    """A sound file that the result is to sound like, for models that can listen."""
+    reference_weight: float = 0.5
+    """How much the reference counts beside the words, from 0 to 1."""
     mood: Mood | None = None
     """For models that can use it beside the words."""
+
+    @property
+    def timeline(self) -> tuple[tuple[float, str], ...]:
+        """(seconds, prompt) of every scene, from the first, which begins at 0."""
+        return (0.0, self.prompt), *self.later_prompts
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One of several sounds made for the same request."""
+
+    score: float | None
+    """CLAP similarity of prompt and sound, in [-1, 1]; None where nothing was ranked."""
+    audio: Audio | None
+    """None unless candidates are kept."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +64,21 @@ class GeneratedAudio:
     steps: int | None
     """Steps taken; None for a model without."""
     guidance: float | None
-    score: float | None = None
-    """CLAP similarity of prompt and sound, when candidates were ranked."""
+    candidates: tuple[Candidate, ...] = ()
+    """In the order in which they were made; none where there was only one."""
+    chosen: int = 0
+    """Which candidate `audio` is."""
     prompt_words_unread: int = 0
+    """Words at a prompt's end that did not fit the model: of the scene where most did not."""
+    loops: bool = False
+    """Whether the end goes over into the beginning."""
+    listened: bool = False
+    """Whether the reference was heard."""
+
+    @property
+    def score(self) -> float | None:
+        """Of the chosen candidate; None where nothing was ranked."""
+        return self.candidates[self.chosen].score if self.candidates else None
 
 
 def nothing_to_report(step: int, steps: int) -> None:
