@@ -237,13 +237,13 @@ class TestLoading:
     def test_a_name_means_the_hub_at_the_commit_we_know(
         self, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from diffusers import AudioLDM2Pipeline
+        from diffusers import DiffusionPipeline
 
         def download(name: str, revision: str) -> str:
             assert name == "cvssp/audioldm2"
             return str(shutil.copytree(checkpoint, tmp_path / "snapshots" / revision))
 
-        monkeypatch.setattr(AudioLDM2Pipeline, "download", download)
+        monkeypatch.setattr(DiffusionPipeline, "download", download)
         generator = AudioLDM2Generator.load(AudioLDM2Settings(device="cpu"))
         assert (generator.model, generator.licence) == ("cvssp/audioldm2@c8e7e18", "CC-BY-NC-SA-4.0")
 
