@@ -1,32 +1,32 @@
-"""AudioLDM2 (Liu et al., arXiv:2308.05734) through diffusers' pipeline: 16 kHz, one channel, nothing above 8 kHz.
+"""AudioLDM2 (Liu et al., arXiv:2308.05734): 16 kHz, one channel, nothing above 8 kHz.
 
-The model learnt on 10.24 s. A longer sound is made of clips of one length, at most that, joined by equal-power
-cross-fades of about a second: the clips share a prompt, but none knows how its neighbour ends. (Overlapping windows of
-one latent will take their place, behind the same verb.) Memory does not grow with the length, beyond the samples.
+The model learnt on 10.24 s. The audio engine makes any length of windows of exactly that size (`tracks.py`), and works on all
+requests at once (`batch.py`).
 """
 
-import functools
-import itertools
+import logging
 import math
-import threading
-from bisect import bisect_right
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from pydantic import Field
 
-from models.audio import Audio, Samples
-from models.audio_generation import AudioRequest, GeneratedAudio, OnStep, nothing_to_report
+from models.audio import Audio, Samples, read_audio
+from models.audio_generation import AudioRequest, Candidate, GeneratedAudio, OnStep, nothing_to_report
 from models.audio_generation.loading import find_checkpoint, load_pipeline
-from models.audio_generation.ranking import clap_score
+from models.audio_generation.scenes import Scene, crossed, scenes
+from models.audio_generation.windows import Joining
 from models.device import Device, torch_device
 from models.errors import InputTooLarge, ModelUnavailable, ModuleFailed
 from models.schema import Frozen
 
 if TYPE_CHECKING:
-    import torch
+    from models.audio_generation.text import Conditioning
+    from models.audio_generation.tracks import Plan, Track
+
+logger = logging.getLogger(__name__)
 
 
 class AudioLDM2Settings(Frozen):
@@ -49,63 +49,47 @@ class AudioLDM2Settings(Frozen):
     """The longest sound that is made."""
     memory_fraction: float | None = Field(None, gt=0, le=1)
     """Share of the GPU's memory that this process may use, enforced by torch. None: all of it. No effect on a CPU."""
-
-
-@dataclass(frozen=True)
-class _Sizes:
-    """How the checkpoint measures time. In brackets: the published ones."""
-
-    sample_rate: int
-    """Hz (16,000)."""
-    row: int
-    """Samples of one latent row (640: 40 ms)."""
-    rows_multiple: int
-    """The UNet halves the rows so often that it wants multiples of this (8: 0.32 s)."""
-    native_rows: int
-    """Rows of a training clip (256: 10.24 s)."""
-    latent: tuple[int, int]
-    """Channels, and columns of a row (8, 16)."""
-
-    @classmethod
-    def of(cls, pipeline: Any) -> Self:
-        vocoder, unet, scale = pipeline.vocoder.config, pipeline.unet.config, pipeline.vae_scale_factor
-        return cls(
-            sample_rate=vocoder.sampling_rate,
-            row=math.prod(vocoder.upsample_rates) * scale,
-            rows_multiple=2 ** (len(unet.block_out_channels) - 1),
-            native_rows=unet.sample_size,
-            latent=(unet.in_channels, vocoder.model_in_dim // scale),
-        )
-
-    @property
-    def fade(self) -> int:
-        """Samples that neighbouring clips share (16,384: 1.02 s)."""
-        return self.native_rows * self.row // 10
-
-    def clips(self, samples: int) -> tuple[int, int]:
-        """Number of clips for so many samples, and the rows of each: as few clips as can be, all of one length."""
-        count = max(1, math.ceil((samples - self.fade) / (self.native_rows * self.row - self.fade)))
-        rows = math.ceil((samples + (count - 1) * self.fade) / count / self.row)
-        return count, math.ceil(rows / self.rows_multiple) * self.rows_multiple
+    at_once: int = Field(32, ge=1, le=256)
+    """Requests that are worked on side by side."""
+    windows: int | None = Field(None, ge=1, le=64)
+    """Most windows (10.24 s each) in one call of the UNet, of whatever requests. None: 16 on a GPU, where more at once are
+    faster; 1 on a CPU, where they are not."""
+    overlap: float = Field(0.25, gt=0, le=0.5)
+    """Share of a window that it has in common with the next."""
+    joining: Joining = "average"
+    """How windows are joined where they overlap: by a weighted average, or by taking their rows in turn."""
+    crossing_seconds: float = Field(1, ge=0, le=10)
+    """How long two scenes are heard together, where the prompt changes."""
+    compiled: bool | None = None
+    """Whether the networks are compiled at the start, which takes minutes and makes them several times faster on a GPU. None: on a
+    GPU they are."""
 
 
 class AudioLDM2Generator:
-    """Sound from words. One generation at a time: a second call waits for the first."""
+    """Sound from words. Any number of threads may ask at once, and none waits for another's end."""
 
     def __init__(self, pipeline: Any, settings: AudioLDM2Settings, *, model: str) -> None:
         """Around a pipeline as `load_pipeline` makes it; see `load`."""
+        from models.audio_generation.engine import Engine
+        from models.audio_generation.networks import Networks
+        from models.audio_generation.text import TextEncoder
+
         self.model = model
         self.device = str(pipeline.device)
         # of the weights: not for commercial use; another checkpoint has to be asked itself
         self.licence = "CC-BY-NC-SA-4.0" if settings.checkpoint.startswith("cvssp/audioldm2") else None
-        self._pipeline = pipeline
+        self.at_once = settings.at_once
+        on_a_gpu = self.device != "cpu"
         self._settings = settings
-        self._sizes = _Sizes.of(pipeline)
-        self._lock = threading.Lock()  # the pipeline's scheduler holds the state of one generation
+        self._scheduler = pipeline.scheduler
+        self._texts = TextEncoder(pipeline)
+        self._networks = Networks(pipeline, compiled=on_a_gpu if settings.compiled is None else settings.compiled)
+        self._sizes = self._networks.sizes
+        self._engine = Engine(self._networks, largest=settings.windows or (16 if on_a_gpu else 1))
 
     @classmethod
     def load(cls, settings: AudioLDM2Settings) -> Self:
-        """Load the checkpoint and let it make a short sound in one step.
+        """Load the checkpoint, compile it where that is wanted, and let it make a short sound in one step.
 
         Raises ModelUnavailable when the weights cannot be had, do not load, or fail that check.
         """
@@ -122,109 +106,147 @@ class AudioLDM2Generator:
         return generator
 
     def generate(self, request: AudioRequest, *, on_step: OnStep) -> GeneratedAudio:
-        """Mono sound at the model's rate, ceil(rate·seconds) samples.
+        """Mono sound at the model's rate: ceil(rate·seconds) samples, of a loop round(rate·seconds).
 
-        The noise is drawn on the CPU from the request's seed: the same request gives the same samples on the same
-        machine, whatever was generated or cancelled before, and the first of several candidates is the one that is made
-        alone. `on_step` counts over all clips of all candidates; what it raises stops the generation.
+        Every candidate, and every scene of it, is a track of its own. Noise is drawn on the CPU from the request's seed: the same
+        request gives the same sound, whatever else is being made, but for the rounding of calls with more or fewer windows.
+        The first of several candidates is the one that is made alone. `on_step` hears how much of the work is done,
+        in no fixed unit; what it raises stops the generation at the next step.
 
         Raises InputTooLarge when the sound is to be longer than this generator makes, ModuleFailed when the samples
-        are not finite.
+        are not finite, OutOfMemory, and WorkerDied when the device broke.
         """
         if request.seconds > self._settings.max_seconds:
             raise InputTooLarge(
                 f"{request.seconds:g} s of sound asked for; this generator makes at most {self._settings.max_seconds:g} s"
             )
-        steps = request.steps or self._settings.steps
-        guidance = request.guidance or self._settings.guidance
-        samples = max(1, math.ceil(request.seconds * self._sizes.sample_rate - 1e-6))
-        total = request.candidates * self._sizes.clips(samples)[0] * steps
-        done = itertools.count(1)
-        with self._lock:
-            denoise = functools.partial(
-                self._pipeline,
-                **self._conditioning(request.prompt, request.negative_prompt),
-                num_inference_steps=steps,
-                guidance_scale=guidance,
-                output_type="latent",
-                callback=lambda *_: on_step(next(done), total),
+        rate, settings = self._sizes.sample_rate, self._settings
+        samples = max(1, round(request.seconds * rate) if request.loop else math.ceil(request.seconds * rate - 1e-6))
+        parts = scenes(
+            request.timeline, samples=samples, rate=rate, crossing=settings.crossing_seconds, loop=request.loop
+        )
+        request = replace(
+            request, steps=request.steps or settings.steps, guidance=request.guidance or settings.guidance
+        )
+        tracks = self._tracks(request, parts)
+        every = [track for candidate in tracks for track in candidate]
+        logger.info(
+            "%g s of sound on %s: about %.0f s of work", request.seconds, self.device, self._engine.seconds(every)
+        )
+        self._engine.run(every, on_step=on_step)
+        made = [self._whole(parts, candidate, samples=samples) for candidate in tracks]
+        candidates, chosen = self._ranked(made, parts, request)
+        return GeneratedAudio(
+            made[chosen],
+            steps=request.steps,
+            guidance=request.guidance,
+            candidates=candidates,
+            chosen=chosen,
+            prompt_words_unread=max(self._texts.unread(prompt) for _, prompt in request.timeline),
+            loops=request.loop,
+            listened=request.reference is not None,
+        )
+
+    def check_health(self) -> None:
+        """Raise WorkerDied when the device broke: nothing will come of it any more."""
+        self._engine.check_health()
+
+    def _tracks(self, request: AudioRequest, parts: Sequence[Scene]) -> list[list["Track"]]:
+        """The tracks of every candidate, one for every scene."""
+        from models.audio_generation.tracks import Track
+
+        positive, negative = self._conditioning(request, parts)
+        overlap = round(self._settings.overlap * self._sizes.window)
+        tracks = []
+        for candidate in range(request.candidates):
+            plans = [
+                self._plan(request, scene, text, negative, candidate=candidate)
+                for scene, text in zip(parts, positive, strict=True)
+            ]
+            schedulers = (type(self._scheduler).from_config(self._scheduler.config) for _ in plans)
+            tracks.append(
+                [Track(plan, self._networks, own, overlap=overlap) for plan, own in zip(plans, schedulers, strict=True)]
             )
-            candidates = (
-                self._track(samples, denoise, seed=(request.seed, candidate)) for candidate in range(request.candidates)
-            )
-            audio, score = self._best(candidates, request)
-        unread = _words_unread(self._pipeline.tokenizer_2, request.prompt)
-        return GeneratedAudio(audio, steps=steps, guidance=guidance, score=score, prompt_words_unread=unread)
+        return tracks
 
-    def _best(self, candidates: Iterator[Audio], request: AudioRequest) -> tuple[Audio, float | None]:
-        """The candidate that CLAP finds nearest to the prompt; only that and the one being made are in memory."""
-        if request.candidates == 1:
-            return next(candidates), None
-        scored = ((made, clap_score(self._pipeline, made, prompt=request.prompt)) for made in candidates)
-        return max(scored, key=lambda pair: pair[1])
+    def _conditioning(
+        self, request: AudioRequest, parts: Sequence[Scene]
+    ) -> tuple[list["Conditioning"], "Conditioning"]:
+        """The prompts of the scenes, and the negative one, as the UNet takes them."""
+        reference = read_audio(request.reference) if request.reference else None
 
-    def _conditioning(self, prompt: str, negative_prompt: str) -> dict[str, "torch.Tensor"]:
-        """The texts as the pipeline takes them, each encoded alone.
+        def encode() -> tuple[list["Conditioning"], "Conditioning"]:
+            texts = self._texts
+            negative = texts.encode(request.negative_prompt)
+            if reference is None:
+                return [texts.encode(scene.prompt) for scene in parts], negative
+            heard, weight = texts.hear(reference), request.reference_weight
+            return [texts.encode_with_sound(scene.prompt, heard, weight=weight) for scene in parts], negative
 
-        Encoded together, diffusers would cut the negative prompt to the prompt's number of tokens, and either's padding
-        would shift the language model's states of the other. Here only the T5 states are padded, and masked.
+        return self._engine.call(encode)
+
+    def _plan(
+        self, request: AudioRequest, scene: Scene, positive: "Conditioning", negative: "Conditioning", *, candidate: int
+    ) -> "Plan":
+        from models.audio_generation.tracks import Plan
+
+        assert request.steps is not None
+        assert request.guidance is not None
+        first_row, before = divmod(scene.start, self._sizes.row)
+        return Plan(
+            samples=before + scene.end - scene.start,
+            positive=positive,
+            negative=negative,
+            guidance=request.guidance,
+            steps=request.steps,
+            seed=(request.seed, candidate),
+            first_row=first_row,
+            loop=scene.circular,
+            joining=self._settings.joining,
+        )
+
+    def _whole(self, parts: Sequence[Scene], tracks: Sequence["Track"], *, samples: int) -> Audio:
+        """One candidate, of its scenes' tracks."""
+        made = []
+        for scene, track in zip(parts, tracks, strict=True):
+            sound = track.result()
+            if not np.isfinite(sound).all():
+                raise ModuleFailed(f"{self.model} made samples that are not finite")
+            if scene.circular:
+                sound = _stretched(sound, samples)
+            made.append((scene, sound[len(sound) - (scene.end - scene.start) :]))
+        return Audio(crossed(made, samples=samples)[np.newaxis], self._sizes.sample_rate)
+
+    def _ranked(
+        self, made: Sequence[Audio], parts: Sequence[Scene], request: AudioRequest
+    ) -> tuple[tuple[Candidate, ...], int]:
+        """The candidates with their scores, and which of them is best; none where there is only one."""
+        if len(made) == 1:
+            return (), 0
+        scores = [self._score(audio, parts) for audio in made]
+        kept = made if request.keep_candidates else [None] * len(made)
+        candidates = tuple(Candidate(score, audio) for score, audio in zip(scores, kept, strict=True))
+        return candidates, int(np.argmax(scores))
+
+    def _score(self, audio: Audio, parts: Sequence[Scene]) -> float:
+        """Similarity of prompt and sound, in [-1, 1], by the CLAP that AudioLDM2 carries (Wu et al., arXiv:2211.06687).
+
+        Each scene is judged by its own prompt, and counts by its length.
         """
-        import torch
+        texts, rate = self._texts, audio.sample_rate
+        heard = [Audio(audio.samples[:, max(0, scene.start) : scene.end], rate) for scene in parts]
 
-        encoded = {}
-        with torch.no_grad():
-            for prefix, text in (("", prompt), ("negative_", negative_prompt)):
-                states, mask, generated = self._pipeline.encode_prompt([text], self._pipeline.device, 1, False)
-                encoded[f"{prefix}prompt_embeds"] = states
-                encoded[f"{prefix}attention_mask"] = mask
-                encoded[f"{prefix}generated_prompt_embeds"] = generated
-        length = max(encoded["attention_mask"].shape[1], encoded["negative_attention_mask"].shape[1])
-        for prefix in ("", "negative_"):
-            missing = length - encoded[f"{prefix}attention_mask"].shape[1]
-            for name, padding in (("prompt_embeds", (0, 0, 0, missing)), ("attention_mask", (0, missing))):
-                encoded[prefix + name] = torch.nn.functional.pad(encoded[prefix + name], padding)
-        return encoded
+        def scores() -> list[float]:
+            pairs = zip(heard, parts, strict=True)
+            return [float((texts.hear(sound) * texts.read(scene.prompt)).sum()) for sound, scene in pairs]
 
-    def _track(self, samples: int, denoise: Callable[..., Any], *, seed: tuple[int, ...]) -> Audio:
-        """One candidate: its clips, cross-faded, cut to so many samples."""
-        import torch
-
-        noise = torch.Generator("cpu").manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]))
-        count, rows = self._sizes.clips(samples)
-        length, fade = rows * self._sizes.row, self._sizes.fade
-        # clips are unrelated sounds: their powers add up, so it is the squares of the gains that sum to one
-        fade_in = np.sin(np.linspace(0, np.pi / 2, fade, dtype=np.float32))
-        track = np.zeros(count * length - (count - 1) * fade, np.float32)
-        channels, columns = self._sizes.latent
-        for index in range(count):
-            drawn = torch.randn((1, channels, rows, columns), generator=noise)
-            clip = self._decode(denoise(latents=drawn.to(self._pipeline.unet.dtype)).audios)[:length]
-            if index > 0:
-                clip[:fade] *= fade_in
-            if index < count - 1:
-                clip[-fade:] *= fade_in[::-1]
-            start = index * (length - fade)
-            track[start : start + length] += clip
-        track = track[:samples]
-        track /= max(1.0, float(np.abs(track).max()))
-        return Audio(track[np.newaxis], self._sizes.sample_rate)
-
-    def _decode(self, latents: "torch.Tensor") -> Samples:
-        """Latents of shape (1, channels, rows, columns) to float32 samples in [-1, 1], at least rows·row of them."""
-        import torch
-
-        vae, vocoder = self._pipeline.vae, self._pipeline.vocoder
-        with torch.no_grad():
-            mel = vae.decode(latents / vae.config.scaling_factor).sample
-            samples: Samples = vocoder(mel[:, 0].to(vocoder.dtype))[0].cpu().numpy()
-        if not np.isfinite(samples).all():
-            raise ModuleFailed(f"{self.model} made samples that are not finite, in {self._pipeline.unet.dtype}")
-        return samples
+        return float(np.average(self._engine.call(scores), weights=[sound.seconds for sound in heard]))
 
     def _self_check(self) -> None:
         """Everything that a request needs, once, with as little work as it takes."""
         request = AudioRequest("a sound", seconds=1, seed=0, negative_prompt="noise", steps=1, candidates=2)
         try:
+            self._engine.warm_up()
             made = self.generate(request, on_step=nothing_to_report)
         except Exception as error:  # any: the libraries' changes show here
             raise ModelUnavailable(f"{self.model} failed its self-check: {error}") from error
@@ -234,12 +256,11 @@ class AudioLDM2Generator:
             raise ModelUnavailable(f"{self.model} failed its self-check: its CLAP gave no score")
 
 
-def _words_unread(tokenizer: Any, prompt: str) -> int:
-    """Words at the prompt's end that do not fit the tokenizer's limit (128 tokens for the published checkpoints)."""
-    words = prompt.split()
+def _stretched(loop: Samples, samples: int) -> Samples:
+    """A loop with other samples, by less than one row: slower or faster, and as seamless."""
+    from scipy.signal import resample
 
-    def tokens(count: int) -> int:
-        return len(tokenizer(" ".join(words[:count]), verbose=False).input_ids)
-
-    read = bisect_right(range(len(words) + 1), tokenizer.model_max_length, key=tokens) - 1
-    return len(words) - read
+    if len(loop) == samples:
+        return loop
+    stretched: Samples = resample(loop, samples)  # by Fourier's series, which takes it for periodic
+    return stretched

@@ -1,0 +1,75 @@
+"""A sound whose prompt changes: every scene is a track of its own, and the tracks are cross-faded.
+
+They could be one latent, in which the windows on either side of a border see each other. Then a change of one scene's prompt would
+change the others' sound too, window by window: but who rewrites one scene wants the others as they were. The scenes of one sound
+have their noise in common: at the same time it is the same.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.audio import Samples
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One prompt, and the samples in which it is heard. Where two scenes cross, both are."""
+
+    prompt: str
+    start: int
+    """Negative in a loop whose first scene begins before its last has ended."""
+    end: int
+    rise: int
+    """Samples at the beginning that are shared with the scene before."""
+    fall: int
+    """Samples at the end that are shared with the scene behind."""
+    circular: bool = False
+    """Whether the scene is all of a loop, and so crosses with itself."""
+
+
+def scenes(
+    timeline: Sequence[tuple[float, str]], *, samples: int, rate: int, crossing: float, loop: bool
+) -> list[Scene]:
+    """The scenes of a timeline of (seconds, prompt), which begins at 0, over so many samples at `rate` Hz.
+
+    crossing: seconds that neighbouring scenes share, half on either side of the border; less where a scene is shorter than twice
+    that.
+    """
+    starts = [round(seconds * rate) for seconds, _ in timeline]
+    pairs = [
+        (start, end, prompt)
+        for start, end, (_, prompt) in zip(starts, [*starts[1:], samples], timeline, strict=True)
+        if start < end
+    ]
+    lengths = [end - start for start, end, _ in pairs]
+    halves = [
+        min(round(crossing * rate), before // 2, after // 2) // 2
+        for before, after in zip(lengths, [*lengths[1:], lengths[0]], strict=True)
+    ]
+    if loop and len(pairs) == 1:
+        return [Scene(pairs[0][2], 0, samples, 0, 0, circular=True)]
+    if not loop:
+        halves[-1] = 0
+    return [
+        Scene(prompt, start - before, end + after, 2 * before, 2 * after)
+        for (start, end, prompt), before, after in zip(pairs, [halves[-1], *halves[:-1]], halves, strict=True)
+    ]
+
+
+def crossed(parts: Sequence[tuple[Scene, Samples]], *, samples: int) -> Samples:
+    """The scenes' sounds as one: (samples,), within [-1, 1]. Cross-fades are of equal power, as suits sounds that are unrelated."""
+    whole = np.zeros(samples, np.float32)
+    for scene, part in parts:
+        gain = np.ones(len(part), np.float32)
+        gain[: scene.rise] = _rise(scene.rise)
+        gain[len(part) - scene.fall :] *= _rise(scene.fall)[::-1]
+        place = np.arange(scene.start, scene.end) % samples
+        whole[place] += gain * part
+    return np.clip(whole, -1, 1, out=whole)
+
+
+def _rise(samples: int) -> Samples:
+    rise: Samples = np.sin(np.pi / 2 * (np.arange(samples, dtype=np.float32) + 0.5) / max(1, samples))
+    return rise.astype(np.float32)
