@@ -11,8 +11,9 @@ from pydantic import Field, JsonValue, model_validator
 
 from models.schema import Frozen
 
-SCHEMA_VERSION = 2
-"""2 added the origin of outputs, cancelled runs, retries, reruns and keys, all with defaults: what 1 wrote opens as it is."""
+SCHEMA_VERSION = 3
+"""2 added the origin of outputs, cancelled runs, retries, reruns and keys; 3 references, loops, kept candidates, and notes on stems.
+All have defaults: what an earlier version wrote opens as it is."""
 
 Module = Literal[
     "video_input",
@@ -59,6 +60,12 @@ class Options(Frozen):
     """How closely the audio model follows the prompt. None: the model's default."""
     candidates: int = Field(1, ge=1, le=8)
     """Candidates made per stem; the one that fits its prompt best is used."""
+    keep_candidates: bool = False
+    """Keep all candidates of a stem as files, not the best alone."""
+    loop: bool = False
+    """Let the sound's end go over into its beginning, for what is played in a circle. Asked of models that can."""
+    reference_weight: float = Field(0.5, ge=0, le=1)
+    """How much a reference counts beside the words: 0 not at all, 1 alone. Without a reference, it has no effect."""
     seconds: float = Field(10, ge=0.1, le=1800)
     """Length of the result when the input is a still image."""
     format: VideoFormat | AudioFormat | None = None
@@ -94,6 +101,19 @@ class Stream(Frozen):
     title: str | None = None
 
 
+class Reference(Frozen):
+    """A sound that the result is to sound like, where the model can listen."""
+
+    token: str = Field(pattern=r"^[0-9a-f]{32}$")
+    """MD5 of the bytes that were sent."""
+    name: str
+    """The user's name of the file: for people to read, never part of a path."""
+    path: str
+    """Key of what is listened to: the sound's beginning, as 48 kHz mono FLAC."""
+    seconds: float = Field(gt=0)
+    """How long that is."""
+
+
 class VideoInput(Frozen):
     """`video_input`: what came in, and what is asked for."""
 
@@ -120,6 +140,8 @@ class VideoInput(Frozen):
     """Whether the source has a sound stream that can be decoded."""
     streams: tuple[Stream, ...]
     options: Options
+    reference: Reference | None = None
+    """What the sound is to be like, beside the words."""
 
     @property
     def result_seconds(self) -> float:
@@ -227,6 +249,15 @@ class PromptEnhancement(Output):
     negative_prompt: str = Field(max_length=20_000)
 
 
+class RankedCandidate(Frozen):
+    """One of several sounds made for the same stem."""
+
+    score: float | None
+    """Similarity of prompt and sound (CLAP); None when nothing was ranked."""
+    path: str | None = None
+    """Key of its sound, a file like the stem's; None unless candidates are kept."""
+
+
 class Stem(Output):
     """One generated track, 48 kHz stereo, as long as the result."""
 
@@ -245,10 +276,29 @@ class Stem(Output):
     steps: int | None
     guidance: float | None
     candidates: int
+    """How many were made."""
     score: float | None = None
     """Similarity of prompt and sound (CLAP) of the chosen candidate; None when nothing was ranked."""
     prompt_words_unread: int = 0
     """Words at the prompt's end that the model could not read."""
+    chosen: int = Field(0, ge=0)
+    """Which candidate this is, counted from 0."""
+    ranking: tuple[RankedCandidate, ...] = ()
+    """Of several candidates all, in the order in which they were made."""
+    loops: bool = False
+    """Whether its end goes over into its beginning."""
+    reference: str | None = None
+    """Token of the reference that the model listened to."""
+    reference_weight: float | None = None
+    """How much that counted beside the words."""
+    notes: tuple[str, ...] = ()
+    """What a person should know: what was asked for and the model cannot do, words of the prompt that it did not read."""
+
+    @property
+    def kept(self) -> dict[str, str]:
+        """Keys of the kept candidates' files, by the names of their artifacts: music-1, music-2 …"""
+        ranked = enumerate(self.ranking, start=1)
+        return {f"{self.kind}-{number}": candidate.path for number, candidate in ranked if candidate.path}
 
 
 class AudioGeneration(Frozen):
@@ -442,6 +492,8 @@ class Progress(Frozen):
     part: StemKind | None = None
     step: int
     steps: int
+    seconds_left: float | None = None
+    """Until the module is done, in seconds, if it goes on as fast as so far. None: nothing is done yet."""
 
 
 class Timing(Frozen):
@@ -525,6 +577,8 @@ class UploadedRun(Frozen):
     upload: str = Field(pattern=r"^[0-9a-f]{32}$")
     """Id of the upload, which is complete."""
     options: Options = Options()
+    reference: str | None = Field(None, pattern=r"^[0-9a-f]{32}$")
+    """Id of another upload: a sound to sound like. Its first 30 s are listened to."""
 
 
 class FrameSelectionEdit(Frozen):

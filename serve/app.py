@@ -20,7 +20,7 @@ from serve.deployments import (
 )
 from serve.ingress import Ingress
 from serve.pipeline import Pipeline
-from serve.settings import AppSettings
+from serve.settings import AppSettings, WithMusicSettings
 
 LOAD_ATTEMPTS = 2  # weights that cannot be had will not be there at the twentieth try, which is Serve's default
 
@@ -34,9 +34,10 @@ def build(settings: AppSettings) -> Application:
         "FrameSelector": _bind(FrameSelector, settings),
         "FrameDescriber": _bind(FrameDescriber, settings),
         "MusicGenerator": _bind(MusicGenerator, settings),
-        "SoundGenerator": _bind(SoundGenerator, settings),
         "Reconstructor": _bind(Reconstructor, settings),
     }
+    if not isinstance(settings.sounds, WithMusicSettings):
+        modules["SoundGenerator"] = _bind(SoundGenerator, settings)
     pipeline = _bind(Pipeline, settings, modules)
     return _bind(Ingress, settings, pipeline, modules["FrameExtractor"])
 

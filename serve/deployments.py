@@ -22,14 +22,14 @@ from models import (
 from models.audio_generation.audioldm2 import AudioLDM2Generator, AudioLDM2Settings
 from models.errors import DeadlinePassed, InvalidInput, NotFound
 from models.frame_description import Description, Shot
-from models.record import Outputs, Record, VideoInput
+from models.record import Outputs, StemKind, VideoInput
 from models.sketch import SketchAudioSettings
 from models.sketch.scene import SceneDescriber, SceneDetector, SceneSelector, SketchSceneSettings
 from serve.batching import GreedyBatcher
 from serve.detached import detached
 from serve.module_server import STUCK_SECONDS, ModuleServer, failures_of_ours
 from serve.modules import Task
-from serve.settings import AppSettings
+from serve.settings import AppSettings, AudioSettings, WithMusicSettings
 from serve.sources import Sent
 from serve.workspace import StoreWorkspace
 
@@ -45,8 +45,8 @@ class FrameExtractor(ModuleServer):
     def load(self, settings: AppSettings) -> frame_extraction.FrameExtractor:
         return frame_extraction.FrameExtractor(settings.frame_extraction)
 
-    def step(self, record: Record, files: StoreWorkspace) -> Outputs:
-        return Outputs(frame_extraction=steps.extract_frames(record, self.model, files))
+    def step(self, task: Task, files: StoreWorkspace) -> Outputs:
+        return Outputs(frame_extraction=steps.extract_frames(task.record, self.model, files))
 
     def __init__(self, settings: AppSettings) -> None:
         super().__init__(settings)
@@ -101,8 +101,8 @@ class ObjectDetector(ModuleServer):
             return SceneDetector.load(chosen)
         return object_detection.ObjectDetector.load(chosen)
 
-    def step(self, record: Record, files: StoreWorkspace) -> Outputs:
-        return Outputs(object_detection=steps.detect_objects(record, self.model, files))
+    def step(self, task: Task, files: StoreWorkspace) -> Outputs:
+        return Outputs(object_detection=steps.detect_objects(task.record, self.model, files))
 
 
 class FrameSelector(ModuleServer):
@@ -116,8 +116,8 @@ class FrameSelector(ModuleServer):
             return SceneSelector.load(chosen)
         return frame_selection.FrameSelector.load(chosen)
 
-    def step(self, record: Record, files: StoreWorkspace) -> Outputs:
-        return Outputs(frame_selection=steps.select_frame(record, self.model, files))
+    def step(self, task: Task, files: StoreWorkspace) -> Outputs:
+        return Outputs(frame_selection=steps.select_frame(task.record, self.model, files))
 
 
 @dataclass(frozen=True)
@@ -185,39 +185,46 @@ class FrameDescriber(ModuleServer):
 
 
 class AudioServer(ModuleServer):
-    """One audio model: `music` and `sounds` are two deployments of it, with a checkpoint each."""
+    """One audio model: `music` and `sounds` are two deployments of it, or share one. Which stem is made, the task says."""
 
     module = "audio_generation"
 
-    def load_audio(self, chosen: SketchAudioSettings | AudioLDM2Settings) -> steps.Generator:
-        if isinstance(chosen, SketchAudioSettings):
-            from models.sketch.foley import FoleyGenerator
-            from models.sketch.music import MusicGenerator
-
-            return MusicGenerator.load(chosen) if self.part == "music" else FoleyGenerator.load(chosen)
-        return AudioLDM2Generator.load(chosen)
-
-    def step(self, record: Record, files: StoreWorkspace) -> Outputs:
-        assert self.part is not None
-        return Outputs(audio_generation=steps.generate_audio(record, self.part, self.model, files, on_step=work.step))
+    def step(self, task: Task, files: StoreWorkspace) -> Outputs:
+        assert task.part is not None
+        return Outputs(
+            audio_generation=steps.generate_audio(task.record, task.part, self.model, files, on_step=work.step)
+        )
 
 
 class MusicGenerator(AudioServer):
-    """The music."""
+    """The music; also the sound effects, where they are made `with_music`."""
 
-    part = "music"
+    setting = "music"
 
     def load(self, settings: AppSettings) -> steps.Generator:
-        return self.load_audio(settings.music)
+        return load_generator(settings.music, "music")
 
 
 class SoundGenerator(AudioServer):
-    """The sound effects."""
+    """The sound effects. Not there where they are made `with_music`."""
 
-    part = "sounds"
+    setting = "sounds"
 
     def load(self, settings: AppSettings) -> steps.Generator:
-        return self.load_audio(settings.sounds)
+        assert not isinstance(settings.sounds, WithMusicSettings)
+        return load_generator(settings.sounds, "sounds")
+
+
+def load_generator(chosen: AudioSettings, kind: StemKind) -> steps.Generator:
+    """Whatever makes this kind of stem, by its settings."""
+    match chosen:
+        case SketchAudioSettings():
+            from models.sketch.foley import FoleyGenerator
+            from models.sketch.music import MusicGenerator
+
+            return MusicGenerator.load(chosen) if kind == "music" else FoleyGenerator.load(chosen)
+        case AudioLDM2Settings():
+            return AudioLDM2Generator.load(chosen)
 
 
 class Reconstructor(ModuleServer):
@@ -228,5 +235,5 @@ class Reconstructor(ModuleServer):
     def load(self, settings: AppSettings) -> reconstruction.Reconstructor:
         return reconstruction.Reconstructor(settings.reconstruction)
 
-    def step(self, record: Record, files: StoreWorkspace) -> Outputs:
-        return Outputs(reconstruction=steps.reconstruct(record, self.model, files))
+    def step(self, task: Task, files: StoreWorkspace) -> Outputs:
+        return Outputs(reconstruction=steps.reconstruct(task.record, self.model, files))

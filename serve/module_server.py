@@ -1,4 +1,4 @@
-"""What every deployment adds to its object of `models/`: files from and to the store, a thread so that the event loop stays free,
+"""What every deployment adds to its object of `models/`: files from and to the store, threads so that the event loop stays free,
 progress, a deadline, and a word on who it is.
 """
 
@@ -6,6 +6,7 @@ import asyncio
 import errno
 import hashlib
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,29 +32,29 @@ class ModuleServer:
     """A subclass names its module, loads its model and does its step in a thread."""
 
     module: Module
-    part: StemKind | None = None
+    setting: str | None = None
+    """Where its settings stand in `AppSettings`. None: under the module's name."""
 
     def __init__(self, settings: AppSettings) -> None:
         clear_scratch()
         self.settings = settings
         self.store = Store(settings.store)
-        own = getattr(settings, self.part or self.module)
-        weights = _weights_on_disk(
-            own
-        )  # before they are loaded: who replaces them meanwhile is noticed at the next start
+        own = getattr(settings, self.setting or self.module)
+        # Before they are loaded: who replaces them meanwhile is noticed at the next start.
+        weights = _weights_on_disk(own)
         self.model = self.load(settings)
         told = (own.model_dump_json(), self.model.model, getattr(self.model, "device", "cpu"), weights)
         self._identity = hashlib.sha256(repr(told).encode()).hexdigest()
-        # One thread: a model works on one thing at a time, and what waits, waits in order.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=self.module)
-        self._must_end_by = float("inf")
+        # As many threads as the model takes calls at once: one, unless it says so. What waits, waits in order.
+        self._threads = ThreadPoolExecutor(getattr(self.model, "at_once", 1), thread_name_prefix=self.module)
+        self._must_end_by: dict[object, float] = {}
 
     def load(self, settings: AppSettings) -> Any:
         """The object of `models/` that this replica serves."""
         raise NotImplementedError
 
-    def step(self, record: Record, files: StoreWorkspace) -> Outputs:
-        """The module's step on one record. Blocks."""
+    def step(self, task: Task, files: StoreWorkspace) -> Outputs:
+        """The module's step on the task's record. Blocks. Called from several threads where the model takes several calls."""
         raise NotImplementedError
 
     async def run(self, task: Task) -> Outputs:
@@ -63,15 +64,15 @@ class ModuleServer:
         """
         self.check_identity(task)
         loop, begun = asyncio.get_running_loop(), asyncio.Event()
-        doing = work.Work(report=self._reporter(task), memory_was_short=task.memory_was_short)
+        cancelled = threading.Event()
         result: asyncio.Future[Outputs] = loop.run_in_executor(
-            self._thread, self._run, task, doing, lambda: loop.call_soon_threadsafe(begun.set)
+            self._threads, self._run, task, cancelled, lambda: loop.call_soon_threadsafe(begun.set)
         )
         try:
             return await self.in_time(result, begun, task.record)
         finally:
             result.cancel()  # what has not begun is not begun
-            doing.cancelled.set()  # what has, ends at its next step
+            cancelled.set()  # what has, ends at its next step
 
     async def in_time(self, result: "asyncio.Future[Outputs]", begun: asyncio.Event, record: Record) -> Outputs:
         """The result, which has to be there so many seconds after the work has begun. Raises DeadlinePassed.
@@ -95,48 +96,53 @@ class ModuleServer:
             raise OtherModel(f"{self.module} has another model or other settings by now")
 
     def check_health(self) -> None:
-        """Raise when the thread hangs in something that cannot be stopped."""
-        if time.monotonic() > self._must_end_by:
+        """Raise when a thread hangs in something that cannot be stopped, or when the model says that it is broken."""
+        if time.monotonic() > min(self._must_end_by.copy().values(), default=float("inf")):
             raise RuntimeError(f"{self.module} has not stopped {STUCK_SECONDS:g} s after its deadline")
+        if ask := getattr(self.model, "check_health", None):
+            ask()
 
     async def identity(self) -> str | None:
         """What decides about the outputs, besides their inputs: model, weights, settings."""
         return self._identity
 
-    async def info(self) -> ModuleInfo:
-        """What is loaded."""
+    async def info(self, part: StemKind | None = None) -> ModuleInfo:
+        """What is loaded, for this unit of the module."""
         name: str = self.model.model
         profile: Literal["paper", "sketch", "any"] = "sketch" if name.startswith("sketch/") else "paper"
         return ModuleInfo(
             module=self.module,
-            part=self.part,
+            part=part,
             model=name,
             device=getattr(self.model, "device", "cpu"),
             profile=profile if self.module not in ("frame_extraction", "reconstruction") else "any",
             licence=getattr(self.model, "licence", None),
         )
 
-    def _run(self, task: Task, doing: work.Work, begins: Callable[[], Any]) -> Outputs:
+    def _run(self, task: Task, cancelled: threading.Event, begins: Callable[[], Any]) -> Outputs:
         begins()
+        doing = work.Work(cancelled, self._reporter(task), task.memory_was_short)
         with work.going_on(doing), self.in_hand(task), failures_of_ours():
             work.check()
             with StoreWorkspace(self.store, task.folder) as files:
-                outputs = self.step(task.record, files)
+                outputs = self.step(task, files)
                 work.check()
                 files.keep()
         return outputs
 
     @contextmanager
     def in_hand(self, *tasks: Task) -> Iterator[None]:
-        """Around everything that the thread does for these tasks."""
-        self._must_end_by = time.monotonic() + max(self._deadline(task.record) for task in tasks) + STUCK_SECONDS
+        """Around everything that a thread does for these tasks."""
+        these = object()
+        longest = max(self._deadline(task.record) for task in tasks)
+        self._must_end_by[these] = time.monotonic() + longest + STUCK_SECONDS
         for task in tasks:
-            about = {"run_id": task.run_id, "module_name": self.module, "part": self.part}
+            about = {"run_id": task.run_id, "module_name": self.module, "part": task.part}
             logger.info("module begins", extra=about)
         try:
             yield
         finally:
-            self._must_end_by = float("inf")
+            del self._must_end_by[these]
 
     def _deadline(self, record: Record) -> float:
         allowed: Deadline = getattr(self.settings.deadlines, self.module)
@@ -144,24 +150,26 @@ class ModuleServer:
         return allowed.seconds + allowed.per_second * made
 
     def _reporter(self, task: Task) -> Callable[[int, int], None]:
-        return _Reporter(self.store, task.run_id, self.module, self.part) if task.run_id else lambda done, of: None
+        return _Reporter(self.store, task.run_id, self.module, task.part) if task.run_id else lambda done, of: None
 
 
 class _Reporter:
-    """Writes how far a module is, at most twice a second."""
+    """Writes how far a module is, at most twice a second. Made when the work begins."""
 
     def __init__(self, store: Store, run_id: str, module: Module, part: StemKind | None) -> None:
         self._store = store
         self._module: Module = module
         self._part = part
         self._key = progress_key(run_id, module, part)
-        self._last = time.monotonic()  # what is done within half a second needs no report
+        self._began = self._last = time.monotonic()  # what is done within half a second needs no report
 
     def __call__(self, done: int, of: int) -> None:
-        if time.monotonic() - self._last < PROGRESS_SECONDS:
+        now = time.monotonic()
+        if now - self._last < PROGRESS_SECONDS:
             return
-        self._last = time.monotonic()
-        progress = Progress(module=self._module, part=self._part, step=done, steps=of)
+        self._last = now
+        left = round((now - self._began) / done * (of - done), 1) if done else None
+        progress = Progress(module=self._module, part=self._part, step=done, steps=of, seconds_left=left)
         self._store.put(self._key, progress.model_dump_json().encode())
 
 

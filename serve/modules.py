@@ -73,6 +73,8 @@ class Task:
     """The last attempt ran out of memory."""
     identity: str | None = None
     """Whose outputs are expected; see `Server.identity`. None: anybody's."""
+    part: StemKind | None = None
+    """Of `audio_generation`, the stem to make."""
 
 
 class Server(Protocol):
@@ -108,7 +110,7 @@ class Modules:
         # A folder for every attempt: one that was given up, and is still at work somewhere, writes over nothing.
         folder = f"{video}/made/{digest}-{secrets.token_hex(4)}"
         try:
-            outputs = await server.run(Task(record, folder, run_id, memory_was_short, identity))
+            outputs = await server.run(Task(record, folder, run_id, memory_was_short, identity, unit.part))
         except OtherModel:
             self._identities.pop(unit, None)
             raise

@@ -19,7 +19,7 @@ from serve.metrics import RayMetrics
 from serve.modules import Modules, PromptServer, Server, Task, Unit, units_of
 from serve.retention import Retention
 from serve.runner import Runner
-from serve.settings import AppSettings
+from serve.settings import AppSettings, WithMusicSettings
 from serve.store import Store
 from serve.uploads import Uploads
 from serve.worker import Worker
@@ -40,16 +40,19 @@ DIED = (ray_errors.RayActorError, ray_errors.WorkerCrashedError)
 
 Handles = dict[str, DeploymentHandle[Any]]
 
-# Which deployment computes what. `prompt_enhancement` is string interpolation: not worth a process.
-SERVED_BY: dict[Unit, str] = {
-    Unit("frame_extraction"): "FrameExtractor",
-    Unit("object_detection"): "ObjectDetector",
-    Unit("frame_selection"): "FrameSelector",
-    Unit("frame_description"): "FrameDescriber",
-    Unit("audio_generation", "music"): "MusicGenerator",
-    Unit("audio_generation", "sounds"): "SoundGenerator",
-    Unit("reconstruction"): "Reconstructor",
-}
+
+def served_by(settings: AppSettings) -> dict[Unit, str]:
+    """Which deployment computes what. `prompt_enhancement` is string interpolation: not worth a process."""
+    with_music = isinstance(settings.sounds, WithMusicSettings)
+    return {
+        Unit("frame_extraction"): "FrameExtractor",
+        Unit("object_detection"): "ObjectDetector",
+        Unit("frame_selection"): "FrameSelector",
+        Unit("frame_description"): "FrameDescriber",
+        Unit("audio_generation", "music"): "MusicGenerator",
+        Unit("audio_generation", "sounds"): "MusicGenerator" if with_music else "SoundGenerator",
+        Unit("reconstruction"): "Reconstructor",
+    }
 
 
 class Pipeline:
@@ -61,7 +64,7 @@ class Pipeline:
         self._metrics = RayMetrics()
         self._enhancer = PromptEnhancer(settings.prompt_enhancement)
         store = Store(settings.store)
-        servers = servers_of({name: RemoteServer(handle) for name, handle in handles.items()}, self._enhancer)
+        servers = servers_of(settings, {name: RemoteServer(handle) for name, handle in handles.items()}, self._enhancer)
         self._modules = Modules(store, servers)
         runner = Runner(store, self._modules, self._metrics, pauses=settings.runs.retry_pauses)
         self._worker = Worker(ActiveRuns(store), runner.execute, self._metrics, settings.runs)
@@ -108,16 +111,16 @@ class Pipeline:
         if not self._loaded:
             # Asked once: it is fixed for a replica's life, and the question would wait in line behind minutes of work.
             served: list[ModuleInfo] = await asyncio.gather(
-                *(self._handles[name].info.remote() for name in SERVED_BY.values())
+                *(self._handles[name].info.remote(unit.part) for unit, name in served_by(self._settings).items())
             )
             own = ModuleInfo(module="prompt_enhancement", model=self._enhancer.model, device="cpu", profile="any")
             self._loaded = (*served[:4], own, *served[4:])
         return self._loaded
 
 
-def servers_of(served: Mapping[str, Server], enhancer: PromptEnhancer) -> dict[Unit, Server]:
+def servers_of(settings: AppSettings, served: Mapping[str, Server], enhancer: PromptEnhancer) -> dict[Unit, Server]:
     """What computes each unit, from what stands behind each deployment's name."""
-    servers = {unit: served[name] for unit, name in SERVED_BY.items()}
+    servers = {unit: served[name] for unit, name in served_by(settings).items()}
     return {**servers, Unit("prompt_enhancement"): PromptServer(enhancer)}
 
 

@@ -3,6 +3,7 @@
 Fixed for a replica's life; what changes per run is an option.
 """
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -110,6 +111,19 @@ class RetentionSettings(Frozen):
     """How often is looked."""
 
 
+AudioSettings = SketchAudioSettings | AudioLDM2Settings
+
+
+class WithMusicSettings(Frozen):
+    """The sounds are made by the deployment `MusicGenerator`: the same checkpoint, one process, calls that both stems share.
+
+    There is no deployment `SoundGenerator` then. Its entry under `deployments:` has to be deleted as well: Serve refuses
+    to set up what does not exist.
+    """
+
+    kind: Literal["with_music"] = "with_music"
+
+
 class AppSettings(Frozen):
     """Everything that `serve_config.yaml` may set under `args`. A key that is not here stops the deployment."""
 
@@ -144,21 +158,28 @@ class AppSettings(Frozen):
         SketchSceneSettings | Moondream2Settings | ImageTextSettings, Field(discriminator="kind")
     ] = SketchSceneSettings()
     prompt_enhancement: PromptEnhancementSettings = PromptEnhancementSettings()
-    music: Annotated[SketchAudioSettings | AudioLDM2Settings, Field(discriminator="kind")] = SketchAudioSettings()
-    sounds: Annotated[SketchAudioSettings | AudioLDM2Settings, Field(discriminator="kind")] = SketchAudioSettings()
+    music: Annotated[AudioSettings, Field(discriminator="kind")] = SketchAudioSettings()
+    sounds: Annotated[AudioSettings | WithMusicSettings, Field(discriminator="kind")] = SketchAudioSettings()
     reconstruction: ReconstructionSettings = ReconstructionSettings()
 
     @property
     def limits_of_all(self) -> MediaLimits:
         """`limits`, with nothing accepted that is longer than the audio models make."""
-        generators = (self.music, self.sounds)
-        made = [audio.max_seconds for audio in generators if isinstance(audio, AudioLDM2Settings)]
-        return self.limits.model_copy(update={"max_seconds": min(self.limits.max_seconds, *made)} if made else {})
+        made = (getattr(audio, "max_seconds", math.inf) for audio in (self.music, self.sounds))
+        return self.limits.model_copy(update={"max_seconds": min(self.limits.max_seconds, *made)})
 
     @model_validator(mode="after")
     def _only_a_bucket_signs_urls(self) -> Self:
         if self.presigned_seconds is not None and (self.store.startswith("file://") or "://" not in self.store):
             raise ValueError("presigned_seconds needs a store that is a bucket (s3://…, gs://…, az://…)")
+        return self
+
+    @model_validator(mode="after")
+    def _one_model_makes_both(self) -> Self:
+        if isinstance(self.sounds, WithMusicSettings) and isinstance(self.music, SketchAudioSettings):
+            raise ValueError(
+                "sounds cannot be made with_music where music is the sketch: the drafts of music and of sounds are two programs"
+            )
         return self
 
     @model_validator(mode="before")

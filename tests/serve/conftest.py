@@ -75,14 +75,19 @@ def cluster(ray_folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def deploy(cluster: str) -> Deploy:
-    """deploy(file, **args) deploys a YAML file of the project with `args` changed; it returns the service's address when ready."""
+    """deploy(file, **args) deploys a YAML file of the project with `args` changed; it returns the service's address when ready.
+
+    without: names of deployments whose entries are left out.
+    """
     from ray import serve as rs
     from ray.serve.context import _get_global_client  # what `serve run FILE` calls; there is no public way in
     from ray.serve.schema import ServeDeploySchema
 
-    def _deploy(file: str, **args: Any) -> str:
+    def _deploy(file: str, *, without: tuple[str, ...] = (), **args: Any) -> str:
         config = yaml.safe_load((ROOT / file).read_text())
-        config["applications"][0]["args"] |= args
+        application = config["applications"][0]
+        application["args"] |= args
+        application["deployments"] = [item for item in application["deployments"] if item["name"] not in without]
         del config["http_options"]  # the session's proxy stands already
         if "immersivaudio" in rs.status().applications:
             rs.delete("immersivaudio")

@@ -15,7 +15,7 @@ from serve.alone import ModuleService
 from serve.http import create_app
 from serve.metrics import Metrics, NoMetrics
 from serve.modules import Modules, units_of
-from serve.pipeline import SERVED_BY, servers_of
+from serve.pipeline import served_by, servers_of
 from serve.runner import Runner
 from serve.service import Backend, RunService
 from serve.settings import AppSettings
@@ -29,9 +29,10 @@ async def local_http(
 ) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client of the service. Runs that have not ended when the block ends are left as they are."""
     metrics = metrics or NoMetrics()
-    servers: dict[str, Any] = {name: getattr(deployments, name)(settings) for name in set(SERVED_BY.values())}
+    served = served_by(settings)
+    servers: dict[str, Any] = {name: getattr(deployments, name)(settings) for name in set(served.values())}
     store = Store(settings.store)
-    modules = Modules(store, servers_of(servers, PromptEnhancer(settings.prompt_enhancement)))
+    modules = Modules(store, servers_of(settings, servers, PromptEnhancer(settings.prompt_enhancement)))
     runner = Runner(store, modules, metrics, pauses=settings.runs.retry_pauses)
     worker = Worker(ActiveRuns(store), runner.execute, metrics, settings.runs)
     worker.start()
@@ -45,7 +46,7 @@ async def local_http(
         return Outputs.model_validate({module: getattr(record, module)})
 
     async def loaded() -> Sequence[ModuleInfo]:
-        return [await server.info() for server in servers.values()]
+        return [await servers[name].info(unit.part) for unit, name in served.items()]
 
     backend = Backend(servers["FrameExtractor"].probe, nudge, compute, loaded)
     try:

@@ -98,6 +98,30 @@ async def test_the_gpu_file_serves_the_papers_models(deploy: Deploy, video: Path
         assert {item["profile"] for item in modules} == {"paper", "any"}
 
 
+async def test_one_deployment_can_make_both_stems(deploy: Deploy, video: Path, tmp_path: Path) -> None:
+    from ray import serve as rs
+
+    checkpoint = str(audioldm2.make_audioldm2(tmp_path / "audioldm2"))
+    args = {
+        "store": str(tmp_path / "store"),
+        "music": {"kind": "audioldm2", "checkpoint": checkpoint, "device": "cpu", "steps": 2},
+        "sounds": {"kind": "with_music"},
+    }
+    with pytest.raises(AssertionError, match="Deployment 'SoundGenerator' does not exist"):
+        deploy("serve_config.yaml", **args)
+    address = deploy("serve_config.yaml", without=("SoundGenerator",), **args)
+    assert "SoundGenerator" not in rs.status().applications["immersivaudio"].deployments
+    async with httpx.AsyncClient(base_url=address, timeout=120) as http:
+        run = await run_to_the_end(http, video, seed=5)
+        assert run.status == "finished", run.error
+        made = run.record.audio_generation
+        assert made is not None
+        assert [(stem.kind, stem.model) for stem in made.stems] == [("music", "audioldm2"), ("sounds", "audioldm2")]
+        modules = (await http.get("/v1/modules")).json()
+        parts = [(item["part"], item["model"]) for item in modules if item["module"] == "audio_generation"]
+        assert parts == [("music", "audioldm2"), ("sounds", "audioldm2")]
+
+
 def test_a_model_without_weights_stops_the_deployment_with_one_clear_sentence(deploy: Deploy, tmp_path: Path) -> None:
     missing = {"kind": "yolov9", "weights": "/nowhere/own.pt", "device": "cpu"}
     with pytest.raises(

@@ -14,7 +14,7 @@ import pytest
 from models import work
 from models.errors import DeadlinePassed, NotFound, OtherModel, OutOfMemory, StorageFull, UnsupportedMedia
 from models.frame_description import Description, Shot
-from models.record import Options, Outputs, Record
+from models.record import Options, Outputs, Progress, Record
 from serve.deployments import FrameDescriber, FrameExtractor, MusicGenerator, ObjectDetector, Reconstructor
 from serve.log import progress_key
 from serve.module_server import ModuleServer
@@ -41,7 +41,7 @@ class Steps(ModuleServer):
         self.batches: list[int] = []
         return Model()
 
-    def step(self, record: Record, files: StoreWorkspace) -> Outputs:
+    def step(self, task: Task, files: StoreWorkspace) -> Outputs:
         files.new("videos/x/half").write_bytes(b"half")
         self.batches.append(work.batch_size(8))
         if self.error:
@@ -153,6 +153,40 @@ async def test_how_far_it_is_is_told_at_most_twice_a_second(server: Steps, tmp_p
         await asyncio.sleep(0.02)
     running.cancel()
     assert 2 <= len(told - {None}) <= 3
+
+
+async def test_how_long_it_will_take_is_told_from_when_its_turn_came(server: Steps, tmp_path: Path) -> None:
+    store, key = Store(str(tmp_path / "store")), progress_key("a" * 32, "object_detection", None)
+    first, second = (asyncio.create_task(server.run(task(run_id=run_id))) for run_id in ("b" * 32, "a" * 32))
+    await asyncio.sleep(1.5)
+    first.cancel()
+    began = time.monotonic()
+    while (data := await store.read(key)) is None:
+        await asyncio.sleep(0.02)
+    seen = time.monotonic()
+    second.cancel()
+    told = Progress.model_validate_json(data)
+    assert told.seconds_left is not None
+    worked = told.seconds_left * told.step / (told.steps - told.step)
+    assert 0.4 < worked < seen - began
+
+
+class Preparing(Steps):
+    """Takes its time before its first step."""
+
+    def step(self, task: Task, files: StoreWorkspace) -> Outputs:
+        time.sleep(0.6)
+        work.step(0, 4)
+        return records.output("object_detection")
+
+
+async def test_how_long_it_will_take_is_not_told_before_anything_is_done(tmp_path: Path) -> None:
+    server = Preparing(settings(tmp_path))
+    await server.run(task(run_id="a" * 32))
+    data = await server.store.read(progress_key("a" * 32, "object_detection", None))
+    assert data is not None
+    told = Progress.model_validate_json(data)
+    assert (told.step, told.steps, told.seconds_left) == (0, 4, None)
 
 
 def test_a_thread_that_never_stops_makes_its_replica_unhealthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

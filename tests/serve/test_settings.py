@@ -13,7 +13,7 @@ from models.frame_description import ImageTextSettings, Moondream2Settings
 from models.object_detection import ObjectDetectionSettings
 from models.sketch import SketchAudioSettings
 from models.sketch.scene import SketchSceneSettings
-from serve.settings import AppSettings
+from serve.settings import AppSettings, WithMusicSettings
 
 ROOT = Path(__file__).parents[2]
 FILES = ("serve_config.yaml", "serve_config.gpu.yaml")
@@ -71,6 +71,15 @@ def test_one_replica_of_everything_fits_on_one_gpu() -> None:
         assert scaling["max_replicas"] > scaling["min_replicas"] >= 1
 
 
+def test_an_audio_replica_takes_no_more_of_a_gpu_than_its_share() -> None:
+    application = yaml.safe_load((ROOT / "serve_config.gpu.yaml").read_text())["applications"][0]
+    settings = AppSettings.model_validate(application["args"])
+    shares = {item["name"]: item["ray_actor_options"].get("num_gpus", 0) for item in application["deployments"]}
+    for name, audio in (("MusicGenerator", settings.music), ("SoundGenerator", settings.sounds)):
+        assert isinstance(audio, AudioLDM2Settings)
+        assert audio.memory_fraction == shares[name]
+
+
 def test_the_default_needs_no_weights() -> None:
     settings = AppSettings()
     assert isinstance(settings.object_detection, SketchSceneSettings)
@@ -116,3 +125,15 @@ def test_nothing_longer_than_the_audio_models_make_is_accepted() -> None:
     assert paper.limits_of_all.max_seconds == 600
     short = AppSettings.model_validate({"profile": "paper", "limits": {"max_seconds": 60}})
     assert short.limits_of_all.max_seconds == 60
+    both = {"profile": "paper", "music": {"max_seconds": 300}, "sounds": {"kind": "with_music"}}
+    assert AppSettings.model_validate(both).limits_of_all.max_seconds == 300
+
+
+def test_the_sounds_may_be_made_by_the_musics_model() -> None:
+    settings = AppSettings.model_validate({"profile": "paper", "sounds": {"kind": "with_music"}})
+    assert isinstance(settings.sounds, WithMusicSettings)
+
+
+def test_one_draft_is_not_asked_for_both() -> None:
+    with pytest.raises(ValidationError, match="the drafts of music and of sounds are two programs"):
+        AppSettings.model_validate({"sounds": {"kind": "with_music"}})
