@@ -1,4 +1,4 @@
-"""The sound of the result: stems and own sound mixed, faded, as loud as asked, and never above the true-peak ceiling.
+"""The sound of the result: stems and own sound, faded unless they loop, mixed, as loud as asked, never above the true-peak ceiling.
 
 Everything streams through ffmpeg, so memory does not grow with the film. Loudness is measured (ITU-R BS.1770, the `ebur128`
 filter) in the pass that mixes, and reached by one gain for the whole film. Only where that gain would lift a peak over the
@@ -23,6 +23,7 @@ from models.schema import Frozen
 # A peak that still lies between the limiter's samples is found by the measurement behind it.
 LIMITER_SAMPLE_RATE = 2 * STEM_SAMPLE_RATE  # Hz
 LIMITER_PASSES = 4
+LIMITER_MEMORY = 1.0  # seconds that it has heard before the beginning of a loop, and hears behind its end
 CLOSE_ENOUGH = 0.2  # LU
 MEASURED_TO = 0.05  # dB; the measurement prints tenths
 SILENT_LUFS = -70.0  # the absolute gate of BS.1770
@@ -57,6 +58,8 @@ class StemFile:
     kind: StemKind
     path: Path
     """48 kHz stereo FLAC or WAV; its first sample belongs to the first frame."""
+    loops: bool = False
+    """Its end goes over into its beginning, and is not faded."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ class Mix:
     true_peak_dbtp: float | None
     """None for silence."""
     original_used: bool
+    loops: bool = False
+    """Its end goes over into its beginning."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -120,36 +125,40 @@ class Mixer:
         return self._levelled(mixed, ceiling, timeout_seconds)
 
     def _mixed(self, stems: Sequence[StemFile], own: OwnSound | None, timeout_seconds: float) -> Mix:
-        path = self._folder / "mix.wav"
+        path, loops = self._folder / "mix.wav", any(stem.loops for stem in stems)
         if own is not None:
             rate = self._options.original
-            parts = [_own_sound(own, self._seconds).filter("volume", volume=rate, precision="float")]
+            parts = [self._faded(_own_sound(own, self._seconds)).filter("volume", volume=rate, precision="float")]
             parts += [self._stem(stem, 1 - rate) for stem in stems if rate < 1]
             try:
-                return self._write(self._together(parts), path, timeout_seconds, original_used=True)
+                mixed = self._write(self._together(parts), path, timeout_seconds)
+                return replace(mixed, original_used=True, loops=loops)
             except MediaToolLimit:
                 raise
             except MediaToolFailed:
                 stand_alone = self._mixed(stems, None, timeout_seconds)
                 return replace(stand_alone, notes=(OWN_SOUND_BROKEN,))
         parts = [self._stem(stem, 1) for stem in stems]
-        return self._write(self._together(parts), path, timeout_seconds)
+        return replace(self._write(self._together(parts), path, timeout_seconds), loops=loops)
 
     def _stem(self, stem: StemFile, weight: float) -> ffmpeg.nodes.FilterableStream:
         decibels = self._options.music_volume_db if stem.kind == "music" else self._options.sound_volume_db
         volume = weight * 10 ** (decibels / 20)
-        return _stereo(media.source(stem.path)["a:0"]).filter("volume", volume=f"{volume:.8f}", precision="float")
+        sound = _stereo(media.source(stem.path)["a:0"]).filter("volume", volume=f"{volume:.8f}", precision="float")
+        return sound if stem.loops else self._faded(sound)
+
+    def _faded(self, sound: ffmpeg.nodes.FilterableStream) -> ffmpeg.nodes.FilterableStream:
+        fade_in = min(self._settings.fade_in_seconds, self._seconds / 8)
+        fade_out = min(self._settings.fade_out_seconds, self._seconds / 4)
+        begins = f"{self._seconds - fade_out:.6f}"
+        return sound.filter("afade", type="in", duration=f"{fade_in:.6f}").filter(
+            "afade", type="out", start_time=begins, duration=f"{fade_out:.6f}"
+        )
 
     def _together(self, parts: Sequence[ffmpeg.nodes.FilterableStream]) -> ffmpeg.nodes.FilterableStream:
         padded = [part.filter("apad") for part in parts]
         together = padded[0] if len(padded) == 1 else ffmpeg.filter(padded, "amix", inputs=len(padded), normalize=0)
-        fade_in = min(self._settings.fade_in_seconds, self._seconds / 8)
-        fade_out = min(self._settings.fade_out_seconds, self._seconds / 4)
-        return (
-            together.filter("atrim", end_sample=self._length)
-            .filter("afade", type="in", duration=f"{fade_in:.6f}")
-            .filter("afade", type="out", start_time=f"{self._seconds - fade_out:.6f}", duration=f"{fade_out:.6f}")
-        )
+        return together.filter("atrim", end_sample=self._length)
 
     @property
     def _length(self) -> int:
@@ -178,27 +187,26 @@ class Mixer:
         return limited
 
     def _limited(self, mixed: Mix, drive: float, ceiling: float, timeout_seconds: float) -> Mix:
-        driven = media.source(mixed.path)["a:0"].filter("volume", volume=f"{drive:.2f}dB", precision="float")
+        # A loop is played three times over, and the middle one taken, with what the limiter remembers of the others.
+        memory = min(round(LIMITER_MEMORY * STEM_SAMPLE_RATE), self._length) if mixed.loops else 0
+        played = media.source(mixed.path, stream_loop=2) if mixed.loops else media.source(mixed.path)
+        begins = self._length - memory if mixed.loops else 0
         sound = (
-            driven.filter("aresample", LIMITER_SAMPLE_RATE)
+            played["a:0"]
+            .filter("atrim", start_sample=begins, end_sample=begins + self._length + 2 * memory)
+            .filter("volume", volume=f"{drive:.2f}dB", precision="float")
+            .filter("aresample", LIMITER_SAMPLE_RATE)
             .filter("alimiter", limit=f"{10 ** (ceiling / 20):.6f}", attack=2, release=20, level=0, latency=1)
             .filter("aresample", STEM_SAMPLE_RATE)
             .filter("apad")
-            .filter("atrim", end_sample=self._length)
+            .filter("atrim", start_sample=memory, end_sample=memory + self._length)
         )
-        written = self._write(sound, self._folder / "limited.wav", timeout_seconds, original_used=mixed.original_used)
-        limited = replace(written, notes=mixed.notes)
+        written = self._write(sound, self._folder / "limited.wav", timeout_seconds)
+        limited = replace(written, original_used=mixed.original_used, loops=mixed.loops, notes=mixed.notes)
         peak = limited.true_peak_dbtp
         return limited if peak is None or peak <= ceiling else limited.turned_up(ceiling - peak)
 
-    def _write(
-        self,
-        sound: ffmpeg.nodes.FilterableStream,
-        path: Path,
-        timeout_seconds: float,
-        *,
-        original_used: bool = False,
-    ) -> Mix:
+    def _write(self, sound: ffmpeg.nodes.FilterableStream, path: Path, timeout_seconds: float) -> Mix:
         measured = sound.filter("ebur128", peak="true", framelog="verbose")
         output = ffmpeg.output(
             measured, f"file:{path}", format="wav", acodec="pcm_f32le", ar=STEM_SAMPLE_RATE, rf64="auto"
@@ -213,7 +221,7 @@ class Mixer:
             gain_db=0,
             integrated_lufs=lufs if lufs > SILENT_LUFS else None,
             true_peak_dbtp=peak if peak > SILENT_LUFS else None,
-            original_used=original_used,
+            original_used=False,
         )
 
 

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from models.audio import STEM_CHANNELS, STEM_SAMPLE_RATE, to_stem, write_audio
+from models.audio import STEM_CHANNELS, STEM_SAMPLE_RATE, write_stem
 from models.audio_generation import AudioRequest, GeneratedAudio, OnStep
+from models.audio_generation.notes import notes_on
 from models.errors import MissingOutput
 from models.frame_description import Description, Shot
 from models.frame_extraction import FrameExtractor, TimedFrame
@@ -27,8 +28,10 @@ from models.record import (
     Module,
     ObjectDetection,
     PromptEnhancement,
+    RankedCandidate,
     Reconstruction,
     Record,
+    Reference,
     Stem,
     StemKind,
 )
@@ -180,8 +183,8 @@ def enhance_prompt(record: Record, enhancer: PromptEnhancer) -> PromptEnhancemen
     return enhancer.enhance(record.frame_description.text, record.object_detection.frames, record.video_input.options)
 
 
-def audio_request(record: Record, kind: StemKind) -> AudioRequest:
-    """What the record asks of the generator of this stem."""
+def audio_request(record: Record, kind: StemKind, *, reference: Path | None = None) -> AudioRequest:
+    """What the record asks of the generator of this stem. `reference`: the file of the record's, where it is to be heard."""
     require(record, "audio_generation")
     prompts, options = record.prompt_enhancement, record.video_input.options
     assert prompts is not None
@@ -193,6 +196,10 @@ def audio_request(record: Record, kind: StemKind) -> AudioRequest:
         steps=options.steps,
         guidance=options.guidance,
         candidates=options.candidates,
+        keep_candidates=options.keep_candidates and options.candidates > 1,
+        loop=options.loop,
+        reference=reference,
+        reference_weight=options.reference_weight,
         mood=record.frame_description.mood if record.frame_description else None,
     )
 
@@ -201,10 +208,14 @@ def generate_audio(
     record: Record, kind: StemKind, generator: Generator, files: Workspace, *, on_step: OnStep
 ) -> AudioGeneration:
     """`audio_generation`, one stem: made by the model at its own rate, kept as 48 kHz stereo as long as the result."""
-    request = audio_request(record, kind)
+    heard = _reference(record)
+    request = audio_request(record, kind, reference=files.path(heard.path) if heard else None)
     made = generator.generate(request, on_step=on_step)
-    key = f"{files.made}/{kind}.flac"
-    write_audio(to_stem(made.audio, seconds=request.seconds), files.new(key))
+    ranking = _ranking(made, f"{files.made}/{kind}", request=request, files=files)
+    key = ranking[made.chosen].path if ranking else None
+    if key is None:
+        key = f"{files.made}/{kind}.flac"
+        write_stem(made.audio, files.new(key), seconds=request.seconds, loop=made.loops)
     stem = Stem(
         kind=kind,
         model=generator.model,
@@ -219,11 +230,36 @@ def generate_audio(
         seed=request.seed,
         steps=made.steps,
         guidance=made.guidance,
-        candidates=request.candidates,
+        candidates=len(made.candidates) or 1,
         score=made.score,
         prompt_words_unread=made.prompt_words_unread,
+        chosen=made.chosen,
+        ranking=ranking,
+        loops=made.loops,
+        reference=heard.token if heard and made.listened else None,
+        reference_weight=request.reference_weight if made.listened else None,
+        notes=notes_on(made, request=request, model=generator.model),
     )
     return AudioGeneration(stems=(stem,))
+
+
+def _reference(record: Record) -> Reference | None:
+    """The record's reference, if it counts."""
+    came = record.video_input
+    return came.reference if came.options.reference_weight > 0 else None
+
+
+def _ranking(
+    made: GeneratedAudio, name: str, *, request: AudioRequest, files: Workspace
+) -> tuple[RankedCandidate, ...]:
+    """The candidates of a stem; of those that are kept, the sound is written, numbered from 1."""
+    ranking = []
+    for number, candidate in enumerate(made.candidates, start=1):
+        key = f"{name}-{number}.flac" if request.keep_candidates and candidate.audio else None
+        if key and candidate.audio:
+            write_stem(candidate.audio, files.new(key), seconds=request.seconds, loop=made.loops)
+        ranking.append(RankedCandidate(score=candidate.score, path=key))
+    return tuple(ranking)
 
 
 def reconstruct(record: Record, reconstructor: Reconstructor, files: Workspace) -> Reconstruction:
@@ -232,7 +268,7 @@ def reconstruct(record: Record, reconstructor: Reconstructor, files: Workspace) 
     assert record.audio_generation is not None
     source = record.video_input
     key = f"{files.made}/result.{result_format(source)}"
-    stems = [StemFile(kind=stem.kind, path=files.path(stem.path)) for stem in record.audio_generation.stems]
+    stems = [StemFile(stem.kind, files.path(stem.path), stem.loops) for stem in record.audio_generation.stems]
     made = reconstructor.reconstruct(source, files.path(source.path), stems=stems, output=files.new(key))
     return made.model_copy(update={"path": key})
 
@@ -260,13 +296,21 @@ def inputs(record: Record, module: Module, part: StemKind | None = None) -> dict
             return {"description": record.frame_description.text, **found, **options.model_dump(include=_WORDS)}
         case "audio_generation":
             assert part is not None
-            return asdict(audio_request(record, part))
+            return _audio_inputs(record, part)
         case "reconstruction":
             stems = record.audio_generation.stems if record.audio_generation else ()
             # `seconds` is the length that a still image is shown for; a video has its own.
             mix = {"seconds": source.result_seconds, **options.model_dump(include=_MIX)}
-            return {"token": source.token, "stems": [(stem.kind, stem.path) for stem in stems], **mix}
+            heard = [(stem.kind, stem.path, stem.loops) for stem in stems]
+            return {"token": source.token, "stems": heard, **mix}
     raise ValueError(f"{module} is not computed from a record")
+
+
+def _audio_inputs(record: Record, kind: StemKind) -> dict[str, object]:
+    asked: dict[str, object] = asdict(audio_request(record, kind))
+    heard = _reference(record)
+    # Where the reference lies means nothing; and the weight of none, too.
+    return asked | {"reference": heard and heard.token, "reference_weight": heard and asked["reference_weight"]}
 
 
 _WORDS = {"music_prompt", "sound_prompt", "negative_prompt"}

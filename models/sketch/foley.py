@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from models.audio import Audio
+from models.audio import Audio, folded, loop_surplus
 from models.audio_generation import AudioRequest, GeneratedAudio, OnStep
 from models.sketch import SketchAudioSettings, animals, nature, town
 from models.sketch.foley_words import Part, plan
@@ -53,7 +53,8 @@ class FoleyGenerator:
         parts = plan(request.prompt, request.negative_prompt)
         if not {"air", "room"} & {part.layer for part in parts}:
             parts = (*parts, Part("air", FLOOR_DB if parts else 0))
-        canvas = Canvas(request.seconds)
+        surplus = loop_surplus(request.seconds) if request.loop else 0
+        canvas = Canvas(request.seconds + surplus)
         steps = len(parts) + canvas.blocks
         for step, part in enumerate(parts, start=1):
             rng = np.random.default_rng((request.seed, zlib.crc32(part.layer.encode())))
@@ -62,17 +63,26 @@ class FoleyGenerator:
             on_step(step, steps)
         for block in canvas.paint(np.random.default_rng(request.seed)):
             on_step(len(parts) + block, steps)
-        _finish(canvas.samples)
-        return GeneratedAudio(Audio(canvas.samples, RATE), steps=None, guidance=None)
+        samples = canvas.samples
+        if request.loop:
+            samples = folded(samples, round(request.seconds * RATE))
+        _bend(samples)
+        if not request.loop:
+            _fade(samples)
+        return GeneratedAudio(Audio(samples, RATE), steps=None, guidance=None, loops=request.loop)
 
 
-def _finish(samples: Array) -> None:
-    """Bend the peaks and fade the ends, in place and in pieces: half an hour is large enough once."""
+def _bend(samples: Array) -> None:
+    """Bend the peaks, in place and in pieces: half an hour is large enough once."""
     for start in range(0, samples.shape[1], 10 * RATE):
         piece = samples[:, start : start + 10 * RATE]
         above = np.abs(piece) > KNEE
         loud = piece[above]
         piece[above] = np.sign(loud) * (KNEE + (CEILING - KNEE) * np.tanh((np.abs(loud) - KNEE) / (CEILING - KNEE)))
+
+
+def _fade(samples: Array) -> None:
+    """Fade the ends, in place."""
     edge = np.linspace(0, 1, min(round(FADE * RATE), samples.shape[1] // 2), dtype=np.float32) ** 2
     samples[:, : len(edge)] *= edge
     samples[:, samples.shape[1] - len(edge) :] *= edge[::-1]

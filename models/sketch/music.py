@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from scipy import fft
 
-from models.audio import STEM_CHANNELS, Audio, Samples
+from models.audio import STEM_CHANNELS, Audio, Samples, folded, loop_surplus
 from models.audio import STEM_SAMPLE_RATE as RATE
 from models.audio_generation import AudioRequest, GeneratedAudio, OnStep
 from models.sketch import SketchAudioSettings
@@ -38,19 +38,25 @@ class MusicGenerator:
     def generate(self, request: AudioRequest, *, on_step: OnStep) -> GeneratedAudio:
         """Music of exactly round(48000·seconds) samples, two channels. Steps, guidance and candidates have no meaning here.
 
-        `on_step` counts blocks of 2.7 s. Raises Cancelled when it does.
+        A loop is a piece whose last chord still rings when it begins again. `on_step` counts blocks of 2.7 s. Raises Cancelled
+        when it does.
         """
+        length, surplus = round(request.seconds * RATE), loop_surplus(request.seconds) if request.loop else 0
         rng = np.random.default_rng(request.seed)
         style = style_of(request.prompt, negative=request.negative_prompt, mood=request.mood, rng=rng)
-        score = compose(style, seconds=request.seconds, rng=rng)
-        sound = np.zeros((STEM_CHANNELS, round(request.seconds * RATE)), np.float32)
+        score = compose(style, seconds=request.seconds + surplus, rng=rng)
+        sound = np.zeros((STEM_CHANNELS, length + round(surplus * RATE)), np.float32)
         steps = ceil(sound.shape[1] / BLOCK)
         for step, block in enumerate(_blocks(score, rng, steps)):
             part = sound[:, step * BLOCK : (step + 1) * BLOCK]
             part += block[:, : part.shape[1]]
             on_step(step + 1, steps)
-        master(sound, loudness=0.06 + 0.07 * style.dynamics, ring_seconds=score.fit.ring_seconds)
-        return GeneratedAudio(Audio(sound, RATE), steps=None, guidance=None)
+        if request.loop:
+            sound = folded(sound, length)
+        master(sound, loudness=0.06 + 0.07 * style.dynamics)
+        if not request.loop:
+            fade(sound, ring_seconds=score.fit.ring_seconds)
+        return GeneratedAudio(Audio(sound, RATE), steps=None, guidance=None, loops=request.loop)
 
 
 def _blocks(score: Score, rng: np.random.Generator, steps: int) -> Iterator[Samples]:
@@ -175,8 +181,8 @@ class Room:
         return heard
 
 
-def master(sound: Samples, *, loudness: float, ring_seconds: float) -> None:
-    """In place: to an RMS of about `loudness`, peaks rounded off, in at once and out to silence within the last chord."""
+def master(sound: Samples, *, loudness: float) -> None:
+    """In place: to an RMS of about `loudness`, peaks rounded off."""
     pieces = [sound[:, at : at + BLOCK] for at in range(0, sound.shape[1], BLOCK)]
     power = sum(float(np.vdot(piece, piece)) for piece in pieces) / sound.size
     peak = max(float(np.abs(piece).max()) for piece in pieces)
@@ -188,6 +194,10 @@ def master(sound: Samples, *, loudness: float, ring_seconds: float) -> None:
         piece[over] = np.sign(loud) * (
             _KNEE + (_CEILING - _KNEE) * np.tanh((np.abs(loud) - _KNEE) / (_CEILING - _KNEE))
         )
+
+
+def fade(sound: Samples, *, ring_seconds: float) -> None:
+    """In place: in at once, and out to silence within the last chord."""
     count = sound.shape[1]
     rise, fall = min(round(0.005 * RATE), count // 4), min(round(0.8 * ring_seconds * RATE), count // 2)
     sound[:, :rise] *= np.linspace(0, 1, rise, dtype=np.float32)

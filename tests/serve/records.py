@@ -13,6 +13,7 @@ from models.record import (
     Outputs,
     PromptEnhancement,
     Reconstruction,
+    Reference,
     Stem,
     StemKind,
     Stream,
@@ -45,6 +46,11 @@ def video_input(**changes: object) -> VideoInput:
 def image_input() -> VideoInput:
     """A still image."""
     return video_input(name="photo.jpg", media="image", container="jpg", duration_seconds=None, frame_rate=None)
+
+
+def reference(token: str = "1" * 32) -> Reference:
+    """A sound that the video above is to sound like."""
+    return Reference(token=token, name="drums.wav", path=f"videos/{TOKEN}/references/{token}.flac", seconds=3)
 
 
 def stem(kind: StemKind) -> Stem:

@@ -1,6 +1,6 @@
 """What was computed once is found again, by whoever may; and a change that would change an output finds nothing."""
 
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -157,6 +157,9 @@ CHANGES: dict[str, tuple[object, list[str]]] = {
     "steps": (7, ["music", "sounds"]),
     "guidance": (7, ["music", "sounds"]),
     "candidates": (2, ["music", "sounds"]),
+    "keep_candidates": (True, []),  # of several; see below
+    "loop": (True, ["music", "sounds"]),
+    "reference_weight": (0.1, []),  # of a reference; see below
     "seconds": (7, []),  # of a still image; see below
     "format": ("mkv", ["reconstruction"]),
     "original": (0.1, ["reconstruction"]),
@@ -190,6 +193,41 @@ def test_the_length_of_a_still_image_changes_its_sound_and_its_result() -> None:
         return [steps.inputs(record, module, part) for module, part in asked]
 
     assert all(short != long for short, long in zip(inputs(5), inputs(6), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("given", "option", "value"),
+    [
+        ({"candidates": 2}, "keep_candidates", True),
+        ({"candidates": 2, "keep_candidates": True}, "candidates", 3),
+        ({}, "reference_weight", 0.1),
+        ({}, "reference_weight", 0),
+    ],
+)
+def test_candidates_that_are_kept_and_how_much_a_reference_counts_change_the_sound_alone(
+    given: dict[str, Any], option: str, value: object
+) -> None:
+    before, after = [inputs_of(with_reference(**options)) for options in (given, {**given, option: value})]
+    assert [unit for unit in EVERYTHING if before[unit] != after[unit]] == ["music", "sounds"]
+
+
+def test_another_reference_changes_the_sound_alone() -> None:
+    before, after = inputs_of(with_reference()), inputs_of(with_reference(token="2" * 32))
+    assert [unit for unit in EVERYTHING if before[unit] != after[unit]] == ["music", "sounds"]
+
+
+def with_reference(*, token: str = "1" * 32, **options: Any) -> Record:
+    record = full_record(**options)
+    reference = records.reference(token)
+    return record.model_copy(update={"video_input": record.video_input.model_copy(update={"reference": reference})})
+
+
+def test_a_stem_that_loops_is_put_together_otherwise_than_the_same_file_that_does_not() -> None:
+    record = full_record()
+    assert record.audio_generation is not None
+    looping = tuple(stem.model_copy(update={"loops": True}) for stem in record.audio_generation.stems)
+    other = record.model_copy(update={"audio_generation": AudioGeneration(stems=looping)})
+    assert steps.inputs(record, "reconstruction") != steps.inputs(other, "reconstruction")
 
 
 @pytest.mark.parametrize(

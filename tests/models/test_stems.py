@@ -1,0 +1,152 @@
+"""From a record to a stem: what the generator is asked, and what the record says of its answer."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import steps
+from models.audio import Audio, Samples, read_audio
+from models.audio_generation import AudioRequest, Candidate, GeneratedAudio, OnStep
+from models.audio_generation.notes import notes_on
+from models.record import Options, Record, Reference, Stem
+from models.sketch.foley import FoleyGenerator
+from models.sketch.music import MusicGenerator
+from tests.serve import records
+
+RATE = 8000
+REFERENCE = records.reference()
+
+
+@dataclass
+class Model:
+    """Makes a sound of another loudness for every candidate, and likes the second best, if there are several."""
+
+    can: bool = True
+    """Whether it does all that it is asked for, or makes one plain sound."""
+    unread: int = 0
+    asked: list[AudioRequest] = field(default_factory=list)
+    model: str = "test"
+
+    def generate(self, request: AudioRequest, *, on_step: OnStep) -> GeneratedAudio:
+        self.asked.append(request)
+        several = self.can and request.candidates > 1
+        sounds = [sound(0.1 * number, seconds=request.seconds) for number in range(1, request.candidates + 1)]
+        scores = [0.4 if number == 1 else 0.1 for number in range(request.candidates)]
+        kept = [made if request.keep_candidates else None for made in sounds]
+        return GeneratedAudio(
+            sounds[1 if several else 0],
+            steps=20,
+            guidance=3.5,
+            candidates=tuple(map(Candidate, scores, kept)) if several else (),
+            chosen=1 if several else 0,
+            prompt_words_unread=self.unread,
+            loops=request.loop and self.can,
+            listened=request.reference is not None and self.can,
+        )
+
+
+def sound(level: float, *, seconds: float) -> Audio:
+    return Audio(np.full((1, round(seconds * RATE)), level, np.float32), RATE)
+
+
+def stem_of(model: steps.Generator, folder: Path, *, reference: Reference | None = None, **options: object) -> Stem:
+    given = Options.model_validate({"seed": 1, **options})
+    came = records.video_input(options=given, duration_seconds=2.0, reference=reference)
+    record = Record(video_input=came).append(records.output("frame_description"))
+    record = record.append(records.output("object_detection")).append(records.output("prompt_enhancement"))
+    made = steps.generate_audio(record, "music", model, steps.Folder(folder), on_step=lambda step, of: None)
+    (stem,) = made.stems
+    return stem
+
+
+def heard(folder: Path, key: str) -> Samples:
+    made = read_audio(folder / key)
+    assert made.sample_rate == 48_000
+    assert made.samples.shape == (2, 96_000)
+    return made.samples
+
+
+def test_one_candidate_is_the_stem(tmp_path: Path) -> None:
+    stem = stem_of(Model(), tmp_path)
+    assert (stem.path, stem.candidates, stem.ranking, stem.notes) == ("made/music.flac", 1, (), ())
+    assert heard(tmp_path, stem.path)[0, 40_000] == pytest.approx(0.1, abs=1e-4)
+
+
+def test_of_several_candidates_the_best_is_the_stem_and_the_scores_of_all_are_told(tmp_path: Path) -> None:
+    stem = stem_of(Model(), tmp_path, candidates=3)
+    assert (stem.path, stem.candidates, stem.chosen, stem.score) == ("made/music.flac", 3, 1, 0.4)
+    assert [(candidate.score, candidate.path) for candidate in stem.ranking] == [(0.1, None), (0.4, None), (0.1, None)]
+    assert stem.kept == {}
+    assert [path.name for path in (tmp_path / "made").iterdir()] == ["music.flac"]
+    assert heard(tmp_path, stem.path)[0, 40_000] == pytest.approx(0.2, abs=1e-4)
+
+
+def test_kept_candidates_are_files_like_the_stem_which_is_one_of_them(tmp_path: Path) -> None:
+    stem = stem_of(Model(), tmp_path, candidates=3, keep_candidates=True)
+    assert stem.kept == {f"music-{number}": f"made/music-{number}.flac" for number in (1, 2, 3)}
+    assert stem.path == "made/music-2.flac"
+    levels = [heard(tmp_path, key)[1, 40_000] for key in stem.kept.values()]
+    assert levels == pytest.approx([0.1, 0.2, 0.3], abs=1e-4)
+    assert len(list((tmp_path / "made").iterdir())) == 3
+
+
+def test_what_the_model_is_asked_is_what_the_record_says(tmp_path: Path) -> None:
+    model = Model()
+    stem = stem_of(model, tmp_path, loop=True, reference=REFERENCE, reference_weight=0.7)
+    (asked,) = model.asked
+    assert (asked.loop, asked.reference, asked.reference_weight) == (True, tmp_path / REFERENCE.path, 0.7)
+    assert (stem.loops, stem.reference, stem.reference_weight, stem.notes) == (True, REFERENCE.token, 0.7, ())
+
+
+def test_a_reference_that_counts_nothing_is_not_listened_to(tmp_path: Path) -> None:
+    model = Model()
+    stem = stem_of(model, tmp_path, reference=REFERENCE, reference_weight=0)
+    assert model.asked[0].reference is None
+    assert (stem.reference, stem.reference_weight, stem.notes) == (None, None, ())
+
+
+def test_what_a_model_cannot_do_is_said(tmp_path: Path) -> None:
+    stem = stem_of(Model(can=False), tmp_path, reference=REFERENCE, loop=True, candidates=2, keep_candidates=True)
+    assert (stem.candidates, stem.ranking, stem.loops, stem.reference) == (1, (), False, None)
+    assert stem.notes == (
+        "2 candidates were asked for, and test makes one",
+        "test makes no loops: the sound fades in and out instead",
+        "test cannot listen to a reference: the words alone decided",
+    )
+
+
+def test_words_that_were_not_read_are_counted(tmp_path: Path) -> None:
+    assert stem_of(Model(unread=5), tmp_path).notes == ("5 words at the end of the prompt were not read",)
+    request = AudioRequest("rain " * 90, 1, 0)
+    note = notes_on(Model(unread=1).generate(request, on_step=lambda step, of: None), request=request, model="m")
+    assert note == ("1 word at the end of the prompt was not read: the model reads about 89",)
+
+
+@pytest.mark.parametrize("model", [MusicGenerator(), FoleyGenerator()], ids=["music", "foley"])
+def test_a_sketch_makes_loops_and_says_what_it_cannot_do(model: steps.Generator, tmp_path: Path) -> None:
+    stem = stem_of(model, tmp_path, reference=REFERENCE, loop=True, candidates=2, keep_candidates=True)
+    assert (stem.loops, stem.candidates, stem.kept) == (True, 1, {})
+    assert len(stem.notes) == 2
+    assert "makes one" in stem.notes[0]
+    assert "cannot listen" in stem.notes[1]
+
+
+def test_where_a_reference_lies_is_no_input_but_what_it_is(tmp_path: Path) -> None:
+    def inputs(reference: Reference | None, **options: object) -> dict[str, object]:
+        came = records.video_input(options=Options.model_validate(options), reference=reference)
+        record = Record(video_input=came)
+        for module in ("frame_description", "object_detection", "prompt_enhancement"):
+            record = record.append(records.output(module))
+        return steps.inputs(record, "audio_generation", "music")
+
+    one = inputs(REFERENCE)
+    assert one["reference"] == REFERENCE.token
+    assert inputs(REFERENCE.model_copy(update={"path": "elsewhere", "name": "other"})) == one
+    assert inputs(REFERENCE.model_copy(update={"token": "2" * 32})) != one
+    assert inputs(REFERENCE, reference_weight=0.6) != one
+    assert inputs(REFERENCE, reference_weight=0) == inputs(None)
+    assert inputs(None, reference_weight=0.6) == inputs(None)
+    assert inputs(None, keep_candidates=True) == inputs(None)
+    assert inputs(None, candidates=2, keep_candidates=True) != inputs(None, candidates=2)
