@@ -59,14 +59,18 @@ def scenes(
 
 
 def crossed(parts: Sequence[tuple[Scene, Samples]], *, samples: int) -> Samples:
-    """The scenes' sounds as one: (samples,), within [-1, 1]. Cross-fades are of equal power, as suits sounds that are unrelated."""
-    whole = np.zeros(samples, np.float32)
+    """The scenes' sounds as one: (samples,), or (channels, samples) where they are; within [-1, 1].
+
+    Cross-fades are of equal power, as suits sounds that are unrelated.
+    """
+    whole = np.zeros((*parts[0][1].shape[:-1], samples), np.float32)
     for scene, part in parts:
-        gain = np.ones(len(part), np.float32)
+        length = part.shape[-1]
+        gain = np.ones(length, np.float32)
         gain[: scene.rise] = _rise(scene.rise)
-        gain[len(part) - scene.fall :] *= _rise(scene.fall)[::-1]
+        gain[length - scene.fall :] *= _rise(scene.fall)[::-1]
         place = np.arange(scene.start, scene.end) % samples
-        whole[place] += gain * part
+        whole[..., place] += gain * part
     return np.clip(whole, -1, 1, out=whole)
 
 
