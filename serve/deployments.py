@@ -19,6 +19,7 @@ from models import (
     video_input,
     work,
 )
+from models.audio_generation.ace_step import AceStepGenerator, AceStepSettings
 from models.audio_generation.audioldm2 import AudioLDM2Generator, AudioLDM2Settings
 from models.errors import DeadlinePassed, InvalidInput, NotFound
 from models.frame_description import Description, Shot
@@ -225,6 +226,8 @@ def load_generator(chosen: AudioSettings, kind: StemKind) -> steps.Generator:
             return MusicGenerator.load(chosen) if kind == "music" else FoleyGenerator.load(chosen)
         case AudioLDM2Settings():
             return AudioLDM2Generator.load(chosen)
+        case AceStepSettings():
+            return AceStepGenerator.load(chosen)
 
 
 class Reconstructor(ModuleServer):

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from models.audio_generation.ace_step import AceStepSettings
 from models.audio_generation.audioldm2 import AudioLDM2Settings
 from models.frame_description import ImageTextSettings, Moondream2Settings
 from models.frame_extraction import FrameExtractionSettings
@@ -111,7 +112,7 @@ class RetentionSettings(Frozen):
     """How often is looked."""
 
 
-AudioSettings = SketchAudioSettings | AudioLDM2Settings
+AudioSettings = SketchAudioSettings | AudioLDM2Settings | AceStepSettings
 
 
 class WithMusicSettings(Frozen):
