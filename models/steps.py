@@ -118,7 +118,7 @@ class Describer(Protocol):
 
 
 class Generator(Protocol):
-    """What `audio_generation` needs: AudioLDM2, or the sketches of music and of foley."""
+    """What `audio_generation` needs: AudioLDM2, ACE-Step, or the sketches of music and of foley."""
 
     model: str
 

@@ -36,7 +36,7 @@ TEXT_TOKENS = 256  # that the model reads: its instruction, the prompt, and the 
 INSTRUMENTAL = {"lyrics": "[Instrumental]", "vocal_language": "unknown"}
 
 LICENCES = {"ACE-Step/acestep-v15-xl-turbo-diffusers": "MIT AND Apache-2.0"}
-"""Of the weights, as their card on the hub says: MIT, and Apache-2.0 for the text encoder (Qwen3-Embedding-0.6B)."""
+"""Of the weights, as others quote their card on the hub: MIT, and Apache-2.0 for the text encoder (Qwen3-Embedding-0.6B)."""
 
 
 class AceStepSettings(Frozen):
