@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_Inbox = queue.SimpleQueue[Callable[[], object] | None]
+
 LOOK_SECONDS = 0.5  # how often a caller looks whether it is still wanted, while it hears nothing
 
 
@@ -32,9 +34,10 @@ class Engine:
     def __init__(self, networks: Networks, *, largest: int) -> None:
         """largest: windows in one call of the UNet."""
         self._loop = _Loop(ContinuousBatch(networks, largest=largest))
-        threading.Thread(target=self._loop.run, name="audio-engine", daemon=True).start()
-        # The thread holds the loop, and not the engine: it ends with the engine's last user.
-        self._closing = weakref.finalize(self, self._loop.close)
+        thread = threading.Thread(target=self._loop.run, name="audio-engine", daemon=True)
+        thread.start()
+        # The thread holds the loop, and not the engine: it ends with the engine's last user, or with the program.
+        self._closing = weakref.finalize(self, _close, self._loop.inbox, thread)
 
     def warm_up(self) -> None:
         """Have everything compiled that is, with as many windows at once as fit into memory."""
@@ -85,23 +88,16 @@ class Engine:
         if self._loop.broken is not None:
             raise WorkerDied("the audio engine broke") from self._loop.broken
 
-    def close(self) -> None:
-        """End the thread."""
-        self._closing()
-
 
 class _Loop:
     """What the thread runs."""
 
     def __init__(self, batch: ContinuousBatch) -> None:
         self.batch = batch
-        self.inbox: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self.inbox: _Inbox = queue.SimpleQueue()
         self.broken: Exception | None = None
         self.seconds_per_row = 0.0
         self._ahead: deque[torch.cuda.Event] = deque()
-
-    def close(self) -> None:
-        self.inbox.put(None)
 
     def run(self) -> None:
         while (asked := self._asked()) is not None:
@@ -143,6 +139,12 @@ class _Loop:
         self._ahead.append(here)
         if len(self._ahead) > 1:
             self._ahead.popleft().synchronize()
+
+
+def _close(inbox: "_Inbox", thread: threading.Thread) -> None:
+    inbox.put(None)
+    if thread is not threading.current_thread():
+        thread.join(10)  # torch does not like to be left in the middle of something when the program ends
 
 
 def _answer(answer: "Future[T]", function: Callable[[], T]) -> None:

@@ -59,21 +59,26 @@ def scenes(
 
 
 def crossed(parts: Sequence[tuple[Scene, Samples]], *, samples: int) -> Samples:
-    """The scenes' sounds as one: (samples,), or (channels, samples) where they are; within [-1, 1].
+    """The scenes' sounds, each from its start to its end, as one: (samples,), within [-1, 1].
 
-    Cross-fades are of equal power, as suits sounds that are unrelated.
+    Cross-fades keep the power where both sides have the same, whether their sounds are alike (they begin with the same noise) or
+    not.
     """
-    whole = np.zeros((*parts[0][1].shape[:-1], samples), np.float32)
+    whole = np.zeros(samples, np.float32)
+    before = parts[-1]
     for scene, part in parts:
-        length = part.shape[-1]
-        gain = np.ones(length, np.float32)
-        gain[: scene.rise] = _rise(scene.rise)
-        gain[length - scene.fall :] *= _rise(scene.fall)[::-1]
-        place = np.arange(scene.start, scene.end) % samples
-        whole[..., place] += gain * part
+        fading, sound = before[1][len(before[1]) - scene.rise :], part[: len(part) - scene.fall].copy()
+        if scene.rise:
+            sound[: scene.rise] = _faded(fading, sound[: scene.rise])
+        whole[np.arange(scene.start, scene.end - scene.fall) % samples] = sound
+        before = scene, part
     return np.clip(whole, -1, 1, out=whole)
 
 
-def _rise(samples: int) -> Samples:
-    rise: Samples = np.sin(np.pi / 2 * (np.arange(samples, dtype=np.float32) + 0.5) / max(1, samples))
-    return rise.astype(np.float32)
+def _faded(out: Samples, into: Samples) -> Samples:
+    """From one to the other. Gains of cos and sin keep the power of sounds that are unrelated, and raise that of sounds alike."""
+    angle = np.pi / 2 * (np.arange(len(out)) + 0.5) / len(out)
+    alike = float(np.vdot(out, into)) / (float(np.linalg.norm(out)) * float(np.linalg.norm(into)) + 1e-9)
+    gain = 1 / np.sqrt(1 + max(0.0, alike) * np.sin(2 * angle))
+    faded: Samples = (gain * (np.cos(angle) * out + np.sin(angle) * into)).astype(np.float32)
+    return faded
