@@ -23,6 +23,8 @@ from serve.pipeline import Pipeline
 from serve.settings import AppSettings, WithMusicSettings
 
 LOAD_ATTEMPTS = 2  # weights that cannot be had will not be there at the twentieth try, which is Serve's default
+# A replica that says three times that it is broken is replaced, before the runs that it fails have used up their attempts.
+HEALTH_SECONDS = 2.0
 
 
 def build(settings: AppSettings) -> Application:
@@ -54,4 +56,5 @@ def _with_absolute_paths(settings: AppSettings) -> AppSettings:
 
 
 def _bind(deployed: type, *arguments: Any) -> Application:
-    return rs.deployment(max_constructor_retry_count=LOAD_ATTEMPTS)(deployed).bind(*arguments)
+    deployment = rs.deployment(max_constructor_retry_count=LOAD_ATTEMPTS, health_check_period_s=HEALTH_SECONDS)
+    return deployment(deployed).bind(*arguments)

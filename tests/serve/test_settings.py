@@ -71,13 +71,26 @@ def test_one_replica_of_everything_fits_on_one_gpu() -> None:
         assert scaling["max_replicas"] > scaling["min_replicas"] >= 1
 
 
-def test_an_audio_replica_takes_no_more_of_a_gpu_than_its_share() -> None:
+def test_an_audio_replica_keeps_to_its_share_of_a_gpu_and_begins_whatever_it_is_given() -> None:
     application = yaml.safe_load((ROOT / "serve_config.gpu.yaml").read_text())["applications"][0]
     settings = AppSettings.model_validate(application["args"])
-    shares = {item["name"]: item["ray_actor_options"].get("num_gpus", 0) for item in application["deployments"]}
+    deployments = {item["name"]: item for item in application["deployments"]}
     for name, audio in (("MusicGenerator", settings.music), ("SoundGenerator", settings.sounds)):
         assert isinstance(audio, AudioLDM2Settings)
-        assert audio.memory_fraction == shares[name]
+        assert audio.memory_fraction == deployments[name]["ray_actor_options"]["num_gpus"]
+        assert deployments[name]["max_ongoing_requests"] == audio.at_once  # no more come than are begun
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_broken_replica_is_replaced_before_a_run_has_used_up_its_attempts(name: str) -> None:
+    from ray.serve._private.constants import REPLICA_HEALTH_CHECK_UNHEALTHY_THRESHOLD as TIMES
+
+    from serve.app import HEALTH_SECONDS
+
+    application = yaml.safe_load((ROOT / name).read_text())["applications"][0]
+    assert not any("health_check_period_s" in item for item in application["deployments"])
+    pauses = AppSettings.model_validate(application["args"]).runs.retry_pauses
+    assert sum(pauses) > (TIMES + 1) * HEALTH_SECONDS
 
 
 def test_the_default_needs_no_weights() -> None:
