@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,10 +48,13 @@ def write_stem(audio: Audio, path: Path, *, seconds: float, loop: bool = False) 
     resampled to exactly that length, and the filter reaches round from its end to its beginning.
     Only a few seconds of the stem are in memory at a time. Raises Cancelled when nobody wants it any more, StorageFull.
     """
+    import soundfile
+
     length = max(1, round(seconds * STEM_SAMPLE_RATE))
     up, down = _ratio(audio.sample_rate, STEM_SAMPLE_RATE)
     ends = length if loop else math.ceil(audio.samples.shape[1] * up / down)
-    with _new_stem(path) as file:
+    form = {"samplerate": STEM_SAMPLE_RATE, "channels": STEM_CHANNELS, "subtype": "PCM_24", "format": "FLAC"}
+    with _space_for(path), soundfile.SoundFile(path, "w", **form) as file:
         for start in range(0, length, BLOCK):
             work.check()
             stop = min(start + BLOCK, length)
@@ -96,10 +98,11 @@ def folded(samples: Samples, length: int) -> Samples:
 
 
 def write_audio(audio: Audio, path: Path) -> None:
-    """Write as 24-bit FLAC or WAV, by the path's ending."""
+    """Write as 24-bit FLAC or WAV, by the path's ending. Raises StorageFull."""
     import soundfile
 
-    soundfile.write(path, audio.samples.T, audio.sample_rate, subtype="PCM_24")
+    with _space_for(path):
+        soundfile.write(path, audio.samples.T, audio.sample_rate, subtype="PCM_24")
 
 
 def read_audio(path: Path) -> Audio:
@@ -111,15 +114,13 @@ def read_audio(path: Path) -> Audio:
 
 
 @contextmanager
-def _new_stem(path: Path) -> Iterator[Any]:
-    """A soundfile.SoundFile to be written."""
+def _space_for(path: Path) -> Iterator[None]:
+    """Around writing: what the library calls a system error is StorageFull where the disk is."""
     import soundfile
 
     try:
-        with soundfile.SoundFile(path, "w", STEM_SAMPLE_RATE, STEM_CHANNELS, subtype="PCM_24", format="FLAC") as file:
-            yield file
+        yield
     except soundfile.LibsndfileError as error:
-        # It says no more than "System error".
         if shutil.disk_usage(path.parent).free > BLOCK:
             raise
         raise StorageFull("there is no space left on the disk that is worked on") from error

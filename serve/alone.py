@@ -4,22 +4,23 @@ A record that comes in was written by anybody. What it says of its source is not
 must be files of that source, which whoever asks must have sent.
 """
 
+import re
 import uuid
 from pathlib import PurePosixPath
 
 from models import steps
 from models.errors import InvalidOptions, MissingOutput, TooBusy
-from models.record import MODULES, Module, Record, UploadedRun
+from models.record import MODULES, Module, Record, Reference, UploadedRun, VideoInput
 from serve.active import ActiveRuns
 from serve.admission import Admission
 from serve.detached import to_the_end
 from serve.modules import files_of
 from serve.service import Backend
 from serve.settings import AppSettings
-from serve.sources import Sent, with_seed, with_upload
+from serve.sources import Sent, take_in, with_seed, with_upload
 from serve.store import Store
 from serve.uploads import Uploads
-from serve.videos import Videos, holder
+from serve.videos import Videos, holder, reference_path
 
 
 class ModuleService:
@@ -46,10 +47,8 @@ class ModuleService:
         return await with_upload(self._store, self._uploads, wanted, key, look)
 
     async def _look_at(self, sent: Sent, held_by: str) -> Record:
-        video_input = await self._backend.probe(sent)
-        self._admission.check_size(video_input)
-        path = await self._videos.keep(sent.path, video_input, held_by)
-        return Record(video_input=video_input.model_copy(update={"path": path}))
+        look, check = self._backend.probe, self._admission.check_size
+        return Record(video_input=await take_in(sent, held_by, look=look, check=check, videos=self._videos))
 
     async def compute(self, module: Module, record: Record, key: str | None) -> Record:
         """The record with the module's output. Raises NotFound, MissingOutput naming what the record lacks, InvalidOptions."""
@@ -71,11 +70,12 @@ class ModuleService:
             await to_the_end(self._videos.release(token, held_by))
 
     async def _checked(self, record: Record) -> Record:
-        """The record, of whose source only the name and the options are believed."""
+        """The record, of whose source only the name, the options and what the reference is called are believed."""
         said = record.video_input
         source = await self._videos.source(said.token)
         sent = Sent(source, said.name, said.token, with_seed(said.options))
-        known = (await self._backend.probe(sent)).model_copy(update={"path": source})
+        reference = _reference(said)
+        known = (await self._backend.probe(sent)).model_copy(update={"path": source, "reference": reference})
         self._admission.check_size(known)
         record = record.model_copy(update={"video_input": known})
         most = self._settings.frame_extraction.max_frames
@@ -84,7 +84,7 @@ class ModuleService:
                 f"the record has {len(record.frame_extraction.frames)} frames; at most {most} are taken"
             )
         there = await self._videos.files(said.token)
-        for path in files_of(record):
+        for path in (*files_of(record), *([reference.path] if reference else [])):
             if path not in there:
                 raise MissingOutput(f"the record names {path[:120]!r}, and the source has no such file")
         _check_stems(record)
@@ -99,10 +99,16 @@ class ModuleService:
         return record
 
 
+def _reference(said: VideoInput) -> Reference | None:
+    """The reference, where it must lie."""
+    reference = said.reference
+    return reference and reference.model_copy(update={"path": reference_path(said.token, reference.token)})
+
+
 def _check_stems(record: Record) -> None:
     stems = record.audio_generation.stems if record.audio_generation else ()
     if len({stem.kind for stem in stems}) < len(stems):
         raise InvalidOptions("the record has several stems of one kind")
     for stem in stems:
-        if PurePosixPath(stem.path).name != f"{stem.kind}.flac":
+        if not re.fullmatch(rf"{stem.kind}(-\d)?\.flac", PurePosixPath(stem.path).name):
             raise MissingOutput(f"the record names {stem.path[:120]!r} for its {stem.kind}, and that is another file")

@@ -23,7 +23,8 @@ from models.audio_generation.ace_step import AceStepGenerator, AceStepSettings
 from models.audio_generation.audioldm2 import AudioLDM2Generator, AudioLDM2Settings
 from models.errors import DeadlinePassed, InvalidInput, NotFound
 from models.frame_description import Description, Shot
-from models.record import Outputs, StemKind, VideoInput
+from models.record import Outputs, Reference, StemKind, VideoInput
+from models.reference import read_reference
 from models.sketch import SketchAudioSettings
 from models.sketch.scene import SceneDescriber, SceneDetector, SceneSelector, SketchSceneSettings
 from serve.batching import GreedyBatcher
@@ -31,7 +32,8 @@ from serve.detached import detached
 from serve.module_server import STUCK_SECONDS, ModuleServer, failures_of_ours
 from serve.modules import Task
 from serve.settings import AppSettings, AudioSettings, WithMusicSettings
-from serve.sources import Sent
+from serve.sources import Sent, SentReference
+from serve.videos import reference_path
 from serve.workspace import StoreWorkspace
 
 LOOK_SECONDS = 60.0  # a look at a file, before it is accepted
@@ -84,11 +86,22 @@ class FrameExtractor(ModuleServer):
         try:
             with failures_of_ours(), StoreWorkspace(self.store, "probe") as files:
                 seen = video_input.SourceFile(files.path(sent.path), name=sent.name, key=sent.path, token=sent.token)
-                return video_input.probe(seen, options=sent.options, limits=self.settings.limits_of_all)
+                found = video_input.probe(seen, options=sent.options, limits=self.settings.limits_of_all)
+                if sent.reference:
+                    found = found.model_copy(update={"reference": _heard(sent.reference, sent.token, files)})
+                    files.keep()
+                return found
         except FileNotFoundError as error:
             raise NotFound("the file is not there any more; send it again") from error
         finally:
             del self._looking[look]
+
+
+def _heard(sent: SentReference, video: str, files: StoreWorkspace) -> Reference:
+    """The sound to sound like, put beside the video of this token."""
+    key = reference_path(video, sent.token)
+    source = video_input.SourceFile(files.path(sent.path), name=sent.name, key=sent.path, token=sent.token)
+    return read_reference(source, to=files.new(key), key=key)
 
 
 class ObjectDetector(ModuleServer):

@@ -170,6 +170,12 @@ SUBMISSION: dict[str, Any] = {
                     "additionalProperties": False,
                     "properties": {
                         "file": {"type": "string", "format": "binary", "description": "A video or an image."},
+                        "reference": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "A sound to sound like, or a video with one, of at most 16 MiB. "
+                            "Its first 30 s are listened to, where the model can.",
+                        },
                         "options": {
                             "type": "string",
                             "contentMediaType": "application/json",
@@ -210,7 +216,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 _DETAILS = {
-    400: "Too many files. Maximum number of files is 1.",
+    400: "Too many files. Maximum number of files is 2.",
     409: "0 of 2345678 bytes have come in",
     404: "there is no run 'latest': an id is 32 hexadecimal digits",
     413: "the file is larger than the 64 MiB that are taken in one request",

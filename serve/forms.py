@@ -1,54 +1,83 @@
-"""A submission as a form: the file, its token, the options. The MD5 of the file is computed as it comes in."""
+"""A submission as a form: the file, the options, a sound to sound like. The files' MD5s are computed as they come in."""
 
 import errno
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, Headers
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import Message, Receive
 
 from models.errors import InputTooLarge, InvalidInput, InvalidOptions, StorageFull
 from models.record import Options
+from models.reference import MAX_BYTES
+from serve.sources import Incoming, reference_too_large
 
 M = TypeVar("M", bound=BaseModel)
 
-# A form's boundaries, headers and options come on top of the file.
+# A form's boundaries, headers and options come on top of the files.
 FORM_BYTES = 64 * 1024
 LENGTH_DIGITS = 18  # no file has more bytes, and Python refuses to read numbers of thousands of digits
 
 
 @dataclass(frozen=True)
 class Submission:
-    """A file that came in with one request."""
+    """What came in with one request."""
 
-    file: BinaryIO
-    size: int
-    name: str
-    token: str
-    """MD5 of its bytes, as 32 hexadecimal digits."""
+    file: Incoming
     options: Options
+    reference: Incoming | None
 
 
-class _HashingParser(MultiPartParser):
-    """Also computes the MD5 of the files' bytes; there is one file at most."""
+class _FileParser(MultiPartParser):
+    """Also computes the MD5 of every file's bytes, and takes no file that is unknown, there twice, or larger than it may be."""
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self.md5 = hashlib.md5(usedforsecurity=False)
+    def __init__(
+        self, headers: Headers, stream: AsyncGenerator[bytes], faults: Mapping[str, tuple[int, InputTooLarge]]
+    ) -> None:
+        """`faults`: by the names of the files, the most bytes, and what is raised beyond."""
+        super().__init__(headers, stream, max_files=len(faults), max_fields=1, max_part_size=FORM_BYTES)
+        self._faults = faults
+        self._sizes: dict[str, int] = {}
+        self._sums = {name: hashlib.md5(usedforsecurity=False) for name in faults}
+
+    def on_headers_finished(self) -> None:
+        super().on_headers_finished()
+        name = self._current_part.field_name
+        if self._current_part.file is None:
+            return
+        if name == "options":
+            raise InvalidOptions("`options` is JSON text, not a file")
+        if name not in self._faults:
+            raise _unknown(name)
+        if name in self._sizes:
+            raise InvalidInput(f"there are several parts {name!r}: a submission has one")
+        self._sizes[name] = 0
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         super().on_part_data(data, start, end)
         if self._current_part.file is not None:
-            self.md5.update(memoryview(data)[start:end])
+            name = self._current_part.field_name
+            most, fault = self._faults[name]
+            self._sizes[name] += end - start
+            if self._sizes[name] > most:
+                raise fault
+            self._sums[name].update(memoryview(data)[start:end])
+
+    def file(self, form: FormData, name: str) -> Incoming | None:
+        """The file of this name, if there is one. Raises InvalidInput for a part that is none."""
+        sent = form.get(name)
+        if isinstance(sent, str):
+            raise InvalidInput(f"`{name}` is a file: send it with a file name")
+        return Incoming(sent.file, sent.filename or "", self._sums[name].hexdigest()) if sent else None
 
     def close(self) -> None:
         """Let go of what was spooled to disk, also of a file in whose middle the form broke off: that is no part of the form."""
@@ -59,30 +88,28 @@ class _HashingParser(MultiPartParser):
 @asynccontextmanager
 async def submission(request: Request, *, upload_bytes: int) -> AsyncIterator[Submission]:
     """The submission of a multipart request; what was spooled to disk is gone afterwards. Raises InvalidInput."""
-    limit = upload_bytes + FORM_BYTES
+    limit = upload_bytes + MAX_BYTES + FORM_BYTES
     length = request.headers.get("content-length", "")
     if length.isascii() and length.isdecimal() and (len(length) > LENGTH_DIGITS or int(length) > limit):
         raise _too_large(upload_bytes)
     counted = Request(request.scope, at_most(request.receive, limit, _too_large(upload_bytes)))
-    parser = _HashingParser(request.headers, counted.stream(), max_files=1, max_fields=1, max_part_size=FORM_BYTES)
+    faults = {"file": (upload_bytes, _too_large(upload_bytes)), "reference": (MAX_BYTES, reference_too_large())}
+    parser = _FileParser(request.headers, counted.stream(), faults)
     try:
         form = await _parsed(parser)
-        if unknown := sorted(set(form) - {"file", "options"}):
-            raise InvalidInput(f"unknown part {unknown[0][:80]!r}: a submission has `file` and `options` (JSON)")
-        file, options = form.get("file"), form.get("options", "{}")
-        if not isinstance(file, UploadFile):
+        if unknown := sorted(set(form) - {"file", "reference", "options"}):
+            raise _unknown(unknown[0])
+        file, reference = parser.file(form, "file"), parser.file(form, "reference")
+        if file is None:
             raise InvalidInput("there is no file: send it as the part `file`, with a file name")
-        if not isinstance(options, str):
-            raise InvalidOptions("`options` is JSON text, not a file")
-        if (file.size or 0) > upload_bytes:
-            raise _too_large(upload_bytes)
+        options = str(form.get("options", "{}"))
         wanted = parsed_json(Options, options.encode() or b"{}", what="options")
-        yield Submission(file.file, file.size or 0, file.filename or "", parser.md5.hexdigest(), wanted)
+        yield Submission(file, wanted, reference)
     finally:
         parser.close()
 
 
-async def _parsed(parser: _HashingParser) -> Any:
+async def _parsed(parser: _FileParser) -> FormData:
     try:
         async with aclosing(parser.stream):
             return await parser.parse()
@@ -138,6 +165,12 @@ def at_most(receive: Receive, limit: int, fault: Exception) -> Receive:
         return message
 
     return counted
+
+
+def _unknown(name: str) -> InvalidInput:
+    return InvalidInput(
+        f"unknown part {name[:80]!r}: a submission has `file` and `options` (JSON), and may have `reference` (a sound)"
+    )
 
 
 def _too_large(upload_bytes: int) -> InputTooLarge:

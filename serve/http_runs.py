@@ -23,7 +23,8 @@ logger = logging.getLogger("ray.serve")
 NDJSON = "application/x-ndjson"
 SSE = "text/event-stream"
 
-Name = Annotated[str, Path(description=f"One of {', '.join(ARTIFACTS)}.", examples=["video"])]
+NAMES = f"One of {', '.join(ARTIFACTS)}; or of the candidates that a run keeps: music-1, music-2 …, sounds-1 …"
+Name = Annotated[str, Path(description=NAMES, examples=["video"])]
 FilePath = Annotated[str, Path(description="As a record names it.", examples=[examples.FRAME])]
 Follow = Annotated[bool, Query(description="Answer with the run's events instead, until it ends.")]
 RunId = Annotated[str, Path(examples=[examples.RUN["id"]])]
@@ -69,7 +70,7 @@ def _add_submission(app: FastAPI, service: RunService, upload_bytes: int) -> Non
             )
         await service.check_room(key)  # before the file comes in
         async with submission(request, upload_bytes=upload_bytes) as sent:
-            run = await service.submit(sent.file, name=sent.name, token=sent.token, options=sent.options, key=key)
+            run = await service.submit(sent.file, options=sent.options, key=key, reference=sent.reference)
         return _accepted(request, service, run, follow)
 
     @app.post(

@@ -166,7 +166,8 @@ def files_of(outputs: Outputs) -> Iterator[str]:
     if outputs.frame_extraction:
         yield from (frame.path for frame in outputs.frame_extraction.frames)
     if outputs.audio_generation:
-        yield from (stem.path for stem in outputs.audio_generation.stems)
+        for stem in outputs.audio_generation.stems:
+            yield from {stem.path, *stem.kept.values()}
     if outputs.reconstruction:
         yield outputs.reconstruction.path
 

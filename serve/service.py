@@ -8,7 +8,7 @@ import asyncio
 import os
 import re
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -34,17 +34,19 @@ from serve.metrics import Metrics
 from serve.rerun import changed
 from serve.retention import Retention
 from serve.settings import AppSettings
-from serve.sources import Sent, with_seed, with_upload
+from serve.sources import Incoming, Sent, SentReference, take_in, with_seed, with_upload
 from serve.store import Blob, Store
 from serve.uploads import Uploads
 from serve.videos import Videos, holder
 
-ARTIFACTS = ("video", "audio", "music", "sounds", "frame", "source")
+ARTIFACTS = ("video", "audio", "music", "sounds", "frame", "source", "reference")
 NUDGE_SECONDS = 5.0
 ENDED_KEPT = 256  # ended runs in memory
-# What a record may name: the source, and what modules made of it (version 1 had its frames elsewhere).
+_CANDIDATE = re.compile(r"(music|sounds)-\d{1,2}", re.ASCII)
+# What a record may name: the source, references, and what modules made of it (version 1 had its frames elsewhere).
 _FILE = re.compile(
-    r"videos/([0-9a-f]{32})/(source|made/[0-9a-f]{32}-[0-9a-f]{8}/\w{1,40}|frames-[0-9a-f]{12}/\w{1,9})\.\w{1,5}",
+    r"videos/([0-9a-f]{32})/"
+    r"(source|references/[0-9a-f]{32}|made/[0-9a-f]{32}-[0-9a-f]{8}/[\w-]{1,40}|frames-[0-9a-f]{12}/\w{1,9})\.\w{1,5}",
     re.ASCII,
 )
 
@@ -83,22 +85,31 @@ class RunService:
         """Raise TooBusy when no further run is taken now."""
         await self._admission.check_room(key)
 
-    async def submit(self, file: BinaryIO, *, name: str, token: str, options: Options, key: str | None) -> Run:
-        """Accept a run of this file, or raise InvalidInput and leave nothing behind.
+    async def submit(
+        self, file: Incoming, *, options: Options, key: str | None, reference: Incoming | None = None
+    ) -> Run:
+        """Accept a run of this file, which is to sound like the reference, or raise InvalidInput and leave nothing behind.
 
         Also for a caller who leaves meanwhile: what was sent whole is either accepted, or gone.
         """
-        sent = Sent(f"incoming/{uuid.uuid4().hex}/file", name, token, with_seed(options))
-        return await to_the_end(self._submit(file, sent, key))
+        folder = f"incoming/{uuid.uuid4().hex}"
+        files = {f"{folder}/file": file.file}
+        heard = None
+        if reference:
+            heard = SentReference(f"{folder}/reference", reference.name, reference.token)
+            files[heard.path] = reference.file
+        sent = Sent(f"{folder}/file", file.name, file.token, with_seed(options), heard)
+        return await to_the_end(self._submit(files, sent, key))
 
-    async def _submit(self, file: BinaryIO, sent: Sent, key: str | None) -> Run:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
+    async def _submit(self, files: Mapping[str, BinaryIO], sent: Sent, key: str | None) -> Run:
+        size = sum(file.seek(0, os.SEEK_END) for file in files.values())
         free = self._store.free_bytes()
         if free is not None and free < size + self._settings.uploads.reserve_bytes:
             raise StorageFull(f"there is no space for {size} bytes")
         try:
-            await asyncio.to_thread(self._store.put, sent.path, file)
+            for path, file in files.items():
+                file.seek(0)
+                await asyncio.to_thread(self._store.put, path, file)
             return await self._accept(sent, key)
         finally:
             await self._store.delete_all(sent.path.rpartition("/")[0])
@@ -113,10 +124,9 @@ class RunService:
 
     async def _accept(self, sent: Sent, key: str | None) -> Run:
         run_id = uuid.uuid4().hex
-        video_input = await self._backend.probe(sent)
-        self._admission.check_size(video_input)
-        path = await self._videos.keep(sent.path, video_input, holder(run_id, key))
-        return await self._begin(run_id, video_input.model_copy(update={"path": path}), key=key)
+        look, check = self._backend.probe, self._admission.check_size
+        video_input = await take_in(sent, holder(run_id, key), look=look, check=check, videos=self._videos)
+        return await self._begin(run_id, video_input, key=key)
 
     async def _begin(
         self,
@@ -206,9 +216,10 @@ class RunService:
     async def artifact(self, run_id: str, name: str, key: str | None) -> Blob:
         """One of the run's files. Raises NotFound, saying why it is not there."""
         run = await self.run(run_id, key)
-        if name not in ARTIFACTS:
-            raise NotFound(f"there is no artifact {name[:40]!r}; there are {', '.join(ARTIFACTS)}")
-        path = _artifact_path(run, name)
+        paths = _artifacts(run.record)
+        if name not in paths and not _CANDIDATE.fullmatch(name):
+            raise NotFound(f"there is no artifact {name[:40]!r}; there are {', '.join(paths)}")
+        path = paths.get(name)
         blob = await self._store.blob(path) if path else None
         if blob is None:
             state = "has none" if run.ended_at else "has none yet"
@@ -240,23 +251,29 @@ class RunService:
         return await self._backend.modules()
 
 
-def _artifact_path(run: Run, name: str) -> str | None:
-    record = run.record
-    if name == "source":
-        return record.video_input.path
-    if name == "frame":
-        return record.selected.path if record.selected else None
-    if name in ("video", "audio"):
-        made = record.reconstruction
-        return made.path if made and (made.picture == "none") == (name == "audio") else None
-    stems = record.audio_generation.stems if record.audio_generation else ()
-    return next((stem.path for stem in stems if stem.kind == name), None)
+def _artifacts(record: Record) -> dict[str, str | None]:
+    """Keys of the run's files, by their names; None for what is not there. Kept candidates have names of their own."""
+    came, made = record.video_input, record.reconstruction
+    found: dict[str, str | None] = dict.fromkeys(ARTIFACTS)
+    found["source"] = came.path
+    found["reference"] = came.reference.path if came.reference else None
+    found["frame"] = record.selected.path if record.selected else None
+    if made:
+        found["audio" if made.picture == "none" else "video"] = made.path
+    for stem in record.audio_generation.stems if record.audio_generation else ():
+        found |= {stem.kind: stem.path, **stem.kept}
+    return found
 
 
 def _why(run: Run, name: str) -> str:
-    made = run.record.reconstruction
-    if name in ("music", "sounds") and name not in run.record.video_input.options.stems:
+    made, options = run.record.reconstruction, run.record.video_input.options
+    kind, _, candidate = name.partition("-")
+    if kind in ("music", "sounds") and kind not in options.stems:
         return "it was not asked for"
+    if candidate and not (options.keep_candidates and options.candidates > 1):
+        return "candidates were not asked to be kept"
+    if name == "reference":
+        return "it was given none"
     if name in ("video", "audio") and made:
         return f"the result is {made.format}: ask for {'video' if made.picture != 'none' else 'audio'}"
     return f"the run is {run.status}"

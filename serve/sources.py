@@ -3,15 +3,38 @@
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
-from models.errors import NotFound
-from models.record import Options, UploadedRun
+from models.errors import InputTooLarge, NotFound
+from models.record import Options, UploadedRun, VideoInput
+from models.reference import MAX_BYTES
 from serve.store import Store
-from serve.uploads import Uploads
+from serve.uploads import CompletedUpload, Uploads
 from serve.videos import Videos
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A file as it came in with a request."""
+
+    file: BinaryIO
+    name: str
+    """As the user calls it."""
+    token: str
+    """MD5 of its bytes, as 32 hexadecimal digits."""
+
+
+@dataclass(frozen=True)
+class SentReference:
+    """A sound in the store that somebody has sent beside a file: the result is to sound like it."""
+
+    path: str
+    """Its key."""
+    name: str
+    token: str
+    """MD5 of its bytes."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +48,29 @@ class Sent:
     token: str
     """MD5 of its bytes."""
     options: Options
+    reference: SentReference | None = None
+
+
+async def take_in(
+    sent: Sent,
+    held_by: str,
+    *,
+    look: Callable[[Sent], Awaitable[VideoInput]],
+    check: Callable[[VideoInput], None],
+    videos: Videos,
+) -> VideoInput:
+    """Look at a file, and keep it under this hold. Raises what `look` and `check` raise, and leaves nothing behind then."""
+    if sent.reference:  # its sound is put where it stays already by whoever looks
+        await videos.hold(sent.token, held_by)
+    try:
+        video_input = await look(sent)
+        check(video_input)
+        path = await videos.keep(sent.path, video_input, held_by)
+    except BaseException:
+        if sent.reference:
+            await videos.release(sent.token, held_by)
+        raise
+    return video_input.model_copy(update={"path": path})
 
 
 async def with_upload(
@@ -40,10 +86,24 @@ async def with_upload(
 
 async def _uploaded(store: Store, uploads: Uploads, wanted: UploadedRun, key: str | None) -> Sent:
     upload = await uploads.completed(wanted.upload, key)
-    path = upload.path_key
-    if await store.blob(path) is None:  # an earlier run of the same upload has put it in its place
-        path = await Videos(store).source(upload.token)
-    return Sent(path, upload.name, upload.token, with_seed(wanted.options))
+    reference = None
+    if wanted.reference:
+        heard = await uploads.completed(wanted.reference, key)
+        if heard.size > MAX_BYTES:
+            raise reference_too_large()
+        reference = SentReference(await _path(store, heard), heard.name, heard.token)
+    return Sent(await _path(store, upload), upload.name, upload.token, with_seed(wanted.options), reference)
+
+
+async def _path(store: Store, upload: CompletedUpload) -> str:
+    if await store.blob(upload.path_key) is None:  # an earlier run of the same upload has put it in its place
+        return await Videos(store).source(upload.token)
+    return upload.path_key
+
+
+def reference_too_large() -> InputTooLarge:
+    """A reference that is beyond the limit."""
+    return InputTooLarge(f"the reference is larger than the {MAX_BYTES >> 20} MiB that are listened to")
 
 
 def with_seed(options: Options) -> Options:

@@ -1,6 +1,7 @@
 """Source files, each kept once, and everything that was made of them: `videos/<token>/`.
 
     source.<ending>       what was sent
+    references/<MD5>.flac what runs of it are to sound like, as it is listened to
     outputs/<digest>.json, made/<digest>/…   what modules made of it; see `serve/modules.py`
     holds/<holder>[.<API key's name>]        a run or an upload that needs it
     deleting              somebody deletes it at this moment
@@ -20,6 +21,11 @@ from serve.store import Store, Taken
 WAIT_SECONDS = 10.0
 STALE_SECONDS = 600.0  # no deletion takes as long, and no two machines' clocks differ by as much
 NOT_FILES = ("holds", "outputs", "deleting")
+
+
+def reference_path(token: str, reference: str) -> str:
+    """Key of a reference's sound, by the MD5 of the video and its own."""
+    return f"videos/{token}/references/{reference}.flac"
 
 
 def holder(of: str, key: str | None) -> str:

@@ -1,54 +1,20 @@
 """From a record to a stem: what the generator is asked, and what the record says of its answer."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from models import steps
-from models.audio import Audio, Samples, read_audio
-from models.audio_generation import AudioRequest, Candidate, GeneratedAudio, OnStep
+from models.audio import Samples, read_audio
+from models.audio_generation import AudioRequest, nothing_to_report
 from models.audio_generation.notes import notes_on
 from models.record import Options, Record, Reference, Stem
 from models.sketch.foley import FoleyGenerator
 from models.sketch.music import MusicGenerator
 from tests.serve import records
+from tests.toys.generator import Model
 
-RATE = 8000
 REFERENCE = records.reference()
-
-
-@dataclass
-class Model:
-    """Makes a sound of another loudness for every candidate, and likes the second best, if there are several."""
-
-    can: bool = True
-    """Whether it does all that it is asked for, or makes one plain sound."""
-    unread: int = 0
-    asked: list[AudioRequest] = field(default_factory=list)
-    model: str = "test"
-
-    def generate(self, request: AudioRequest, *, on_step: OnStep) -> GeneratedAudio:
-        self.asked.append(request)
-        several = self.can and request.candidates > 1
-        sounds = [sound(0.1 * number, seconds=request.seconds) for number in range(1, request.candidates + 1)]
-        scores = [0.4 if number == 1 else 0.1 for number in range(request.candidates)]
-        kept = [made if request.keep_candidates else None for made in sounds]
-        return GeneratedAudio(
-            sounds[1 if several else 0],
-            steps=20,
-            guidance=3.5,
-            candidates=tuple(map(Candidate, scores, kept)) if several else (),
-            chosen=1 if several else 0,
-            prompt_words_unread=self.unread,
-            loops=request.loop and self.can,
-            listened=request.reference is not None and self.can,
-        )
-
-
-def sound(level: float, *, seconds: float) -> Audio:
-    return Audio(np.full((1, round(seconds * RATE)), level, np.float32), RATE)
 
 
 def stem_of(model: steps.Generator, folder: Path, *, reference: Reference | None = None, **options: object) -> Stem:
@@ -56,7 +22,7 @@ def stem_of(model: steps.Generator, folder: Path, *, reference: Reference | None
     came = records.video_input(options=given, duration_seconds=2.0, reference=reference)
     record = Record(video_input=came).append(records.output("frame_description"))
     record = record.append(records.output("object_detection")).append(records.output("prompt_enhancement"))
-    made = steps.generate_audio(record, "music", model, steps.Folder(folder), on_step=lambda step, of: None)
+    made = steps.generate_audio(record, "music", model, steps.Folder(folder), on_step=nothing_to_report)
     (stem,) = made.stems
     return stem
 
@@ -120,7 +86,7 @@ def test_what_a_model_cannot_do_is_said(tmp_path: Path) -> None:
 def test_words_that_were_not_read_are_counted(tmp_path: Path) -> None:
     assert stem_of(Model(unread=5), tmp_path).notes == ("5 words at the end of the prompt were not read",)
     request = AudioRequest("rain " * 90, 1, 0)
-    note = notes_on(Model(unread=1).generate(request, on_step=lambda step, of: None), request=request, model="m")
+    note = notes_on(Model(unread=1).generate(request, on_step=nothing_to_report), request=request, model="m")
     assert note == ("1 word at the end of the prompt was not read: the model reads about 89",)
 
 

@@ -12,16 +12,16 @@ import numpy.typing as npt
 from models.record import Run
 
 
-async def run_to_the_end(http: httpx.AsyncClient, file: Path, **options: object) -> Run:
-    """Submit a file, follow its run to the end, and say what became of it."""
-    with file.open("rb") as content:
-        answer = await http.post(
-            "/v1/runs",
-            params={"follow": True},
-            files={"file": (file.name, content)},
-            data={"options": json.dumps(options)},
-            headers={"accept": "application/x-ndjson"},
-        )
+async def run_to_the_end(http: httpx.AsyncClient, file: Path, reference: Path | None = None, **options: object) -> Run:
+    """Submit a file, perhaps with a sound to sound like, follow its run to the end, and say what became of it."""
+    files = {"file": file, **({"reference": reference} if reference else {})}
+    answer = await http.post(
+        "/v1/runs",
+        params={"follow": True},
+        files={part: (path.name, path.read_bytes()) for part, path in files.items()},
+        data={"options": json.dumps(options)},
+        headers={"accept": "application/x-ndjson"},
+    )
     assert answer.status_code == 200, answer.text
     assert json.loads(answer.text.splitlines()[-1])["type"] in ("finished", "failed", "cancelled")
     return Run.model_validate_json((await http.get(answer.headers["location"])).text)

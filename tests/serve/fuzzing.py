@@ -79,6 +79,11 @@ class Fuzzed:
         """Four seconds of picture alone, of which several frames are taken."""
         return self.folder / "media" / "silent.mp4"
 
+    @property
+    def sound(self) -> Path:
+        """Half a second of a tone."""
+        return self.folder / "media" / "tone.wav"
+
     def ask(self, asked: Asked) -> httpx.Response:
         """The answer, which is checked."""
         return self.ask_all([asked])[0]
@@ -117,13 +122,13 @@ class Fuzzed:
     def json(self, path: str) -> Any:
         return json.loads(self.ask(Asked("GET", path)).text)
 
-    def run_to_the_end(self, video: Path, **options: object) -> Run:
+    def run_to_the_end(self, video: Path, reference: Path | None = None, **options: object) -> Run:
         """A run that is well-behaved, for those that are not."""
 
         async def run() -> Run:
             transport = httpx.ASGITransport(self.app)
             async with asyncio.timeout(60), httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
-                return await run_to_the_end(http, video, **options)
+                return await run_to_the_end(http, video, reference, **options)
 
         return self.portal.call(run)
 
@@ -163,6 +168,7 @@ def fuzzed(folder: Path) -> Iterator[Fuzzed]:
     (folder / "secret.txt").write_text(SECRET)
     media_factory.make_video(outside["media"] / "clip.mp4", frames=12, size=(16, 16), sound=True)
     media_factory.make_video(outside["media"] / "silent.mp4", frames=8, rate=2, size=(16, 16))
+    media_factory.make_sound(outside["media"] / "tone.wav", seconds=0.5)
     before = _outside(folder)
     chosen = AppSettings(
         store=str(folder / "store"),

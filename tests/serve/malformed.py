@@ -148,6 +148,7 @@ def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
 _DISPOSITIONS = st.sampled_from((
     b'form-data; name="file"; filename="clip.mp4"', b'form-data; name="file"', b'form-data; name="options"',
     b'form-data; name="options"; filename="o.json"', b"form-data", b"", b'form-data; name=""',
+    b'form-data; name="reference"; filename="drums.wav"', b'form-data; name="reference"',
     b"form-data; name=file", b'form-data; name="other"; filename="x"', b"attachment; name=file; filename=a",
     b'form-data; name="file', b";;;=", b"form-data; name*=utf-8''file; filename*=utf-8''%00",
     b'form-data; name="\xff\xfe"; filename="\xff"', b"form-data;" * 99,
@@ -166,7 +167,7 @@ _OPTION_TEXTS = (
     b"{}", b"", b'{"k": 3, "seed": 1}', b'{"k": 1e400}', b'{"k": NaN}', b"null", b"[]", b'{"nix": 1}', b'{"k": "3"}',
     b"\xff", b'{"music": false, "sounds": false}', b'{"seed": 1, "seed": -1}', b'{"music_prompt": "\\ud800"}',
     b"{" * 3000, b"[" * 60000, b'{"steps": 501}', b'{"candidates": 9}', b'{"seconds": 1e9}', b'{"k": 201}',
-    b'{"format": "exe"}', b"9" * 5000, b"x" * 70000,
+    b'{"format": "exe"}', b"9" * 5000, b"x" * 70000, b'{"reference_weight": 2}', b'{"loop": "yes"}',
 )
 # fmt: on
 
@@ -221,7 +222,8 @@ _NASTY = (
     b"\xff\xfe{\0}\0", b"\xef\xbb\xbf{}", b"[" * 60000, b'{"a":' * 9000, b"9" * 60000, b"-", b"1e400",
     b'{"upload": NaN}', b'{"upload": "\\u0000"}', b'"\\ud800"', b'{"a": "\xff"}',
     b'{"upload": "%s", "upload": 1}' % (b"0" * 32), b'{"upload": "%s"}' % (b"0" * 32),
-    b'{"upload": "%s\\n"}' % (b"0" * 32), b'{"options": {"seed": 1e400}}', b'{"options": {"\\ud800": 1}}',
+    b'{"upload": "%s\\n"}' % (b"0" * 32),
+    b'{"upload": "%s", "reference": "../x"}' % (b"0" * 32), b'{"options": {"seed": 1e400}}', b'{"options": {"\\ud800": 1}}',
     b'{"options": {"k": %s}}' % (b"9" * 5000), b'{"options": []}', b'{"options": {"seed": 1, "seed": 2}}',
     b'{"options": {"music_prompt": "\\udfff"}}', b'{"options": {"": {}}}', b"{'a': 1}",
     b'{"edits": {"frame_selection": {"index": 9999}}}', b'{"edits": {"frame_selection": {"index": -1}}}',

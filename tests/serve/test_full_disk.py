@@ -165,13 +165,41 @@ async def test_a_submission_that_finds_the_disk_full_is_refused_and_leaves_nothi
     assert (await ended(http, (await submit(http, video)).json()["id"])).status == "finished"
 
 
+@pytest.mark.parametrize("left", [0, 30_000, 200_000])
+async def test_a_reference_that_finds_the_disk_full_is_refused_and_leaves_nothing(
+    http: httpx.AsyncClient, disk: Path, another: Path, tmp_path: Path, left: int
+) -> None:
+    """Nothing finds room, or the file does, or what was sent, but not what was made of it."""
+    sound = media_factory.make_sound(tmp_path / "drums.wav", seconds=1)
+    files = {name: (path.name, path.read_bytes()) for name, path in (("file", another), ("reference", sound))}
+    before = stored(disk)
+    fill_but(disk, left)
+    assert_full(await http.post("/v1/runs", files=files))
+    assert stored(disk) == before
+    make_space(disk)
+    begun = await http.post("/v1/runs", files=files)
+    assert (await ended(http, begun.json()["id"])).status == "finished"
+
+
+async def test_a_reference_whose_scratch_is_full_is_refused(
+    http: httpx.AsyncClient, disk: Path, scratch: Path, another: Path, tmp_path: Path
+) -> None:
+    sound = media_factory.make_sound(tmp_path / "drums.mp3", seconds=5)
+    before = stored(disk)
+    fill_but(scratch, 20_000)
+    files = {name: (path.name, path.read_bytes()) for name, path in (("file", another), ("reference", sound))}
+    assert_full(await http.post("/v1/runs", files=files))
+    assert stored(disk) == before
+    assert [path.name for path in scratch.iterdir()] == ["filler"]
+
+
 async def test_a_submission_that_cannot_be_spooled_is_refused(http: httpx.AsyncClient, scratch: Path) -> None:
     fill(scratch)
     assert_full(await http.post("/v1/runs", files={"file": ("clip.mp4", b"v" * 3_000_000)}))
     assert [path.name for path in scratch.iterdir()] == ["filler"]
 
 
-@pytest.mark.parametrize("step", MODULES)
+@pytest.mark.parametrize("step", [*MODULES, deployments.MusicGenerator])
 async def test_a_module_whose_scratch_is_full_for_a_while_is_tried_again(
     http: httpx.AsyncClient, scratch: Path, video: Path, *, monkeypatch: pytest.MonkeyPatch, step: Step
 ) -> None:

@@ -17,6 +17,7 @@ from tests.serve.malformed import (
     HEADERS,
     HOSTILE_NAMES,
     HOSTILE_SEGMENTS,
+    damaged,
     likely,
     multipart,
     nasty_json,
@@ -57,12 +58,32 @@ def test_malformed_forms(service: Fuzzed) -> None:
     assert service.asked >= 500
 
 
+def test_references_of_any_bytes(service: Fuzzed) -> None:
+    video, sound = service.video.read_bytes(), service.sound.read_bytes()
+    head = b'--b\r\nContent-Disposition: form-data; name="%s"; filename="%s"\r\n\r\n'
+    kind = ((b"content-type", b"multipart/form-data; boundary=b"),)
+    contents = st.one_of(*[damaged(sound)] * 3, damaged(video), st.binary(max_size=200), st.just(b"R" * 16 * 2**20))
+
+    @examples(200)
+    @given(contents, st.sampled_from(HOSTILE_NAMES), st.booleans())
+    def ask(content: bytes, name: str, first: bool) -> None:
+        quoted = name.encode().replace(b'"', b"%22")
+        parts = [head % (b"file", b"a") + video, head % (b"reference", quoted) + content]
+        form = b"\r\n".join(parts[:: 1 if first else -1]) + b"\r\n--b--\r\n"
+        service.ask(Asked("POST", "/v1/runs", kind, form, pieces=3))
+
+    ask()
+    assert service.statuses[202] > 10
+    assert service.statuses[415] > 10
+
+
 def test_malformed_json(service: Fuzzed) -> None:
     run = service.run_to_the_end(service.video, seed=1)
     record = json.loads(run.record.model_dump_json())
     wanted = {"options": {"k": 500, "seed": 1}, "edits": {"frame_selection": {"index": 0}}}
     paths = ("/v1/runs", "/v1/modules/video_input", "/v1/modules/reconstruction", f"/v1/runs/{run.id}/rerun")
-    texts = nasty_json(wanted, record, {"upload": "0" * 32, "options": {"seed": 1}})
+    upload = {"upload": "0" * 32, "options": {"seed": 1}, "reference": "1" * 32}
+    texts = nasty_json(wanted, record, upload)
 
     @examples(400)
     @given(st.sampled_from(paths), texts, st.booleans())
@@ -240,7 +261,7 @@ def test_names_are_only_names(service: Fuzzed) -> None:
 
 
 def test_records_that_lie(service: Fuzzed) -> None:
-    run = service.run_to_the_end(service.silent, seed=1, k=10)
+    run = service.run_to_the_end(service.silent, service.sound, seed=1, k=10)
     record = json.loads(run.record.model_dump_json())
     modules = [module for module in run.record.modules if module != "video_input"]
     inside = [str(path.relative_to(service.store)) for path in service.store.rglob("*") if path.is_file()]

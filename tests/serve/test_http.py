@@ -17,7 +17,7 @@ from serve.log import RunLog
 from serve.metrics import NoMetrics
 from serve.service import Backend, RunService
 from serve.settings import AppSettings
-from serve.sources import Sent
+from serve.sources import Incoming, Sent
 from serve.store import Store
 from tests.serve import records
 from tests.serve.local import local_client
@@ -447,7 +447,7 @@ async def test_who_leaves_while_a_file_comes_in_leaves_no_half_of_it(graph: Grap
     service = RunService(graph.store, graph.backend, settings_of(), NoMetrics())
     for turns in range(12):
         file = io.BytesIO(VIDEO * 40)
-        task = asyncio.create_task(service.submit(file, name="a.mp4", token=TOKEN, options=Options(), key=None))
+        task = asyncio.create_task(service.submit(Incoming(file, "a.mp4", TOKEN), options=Options(), key=None))
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
