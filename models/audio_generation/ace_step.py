@@ -147,8 +147,9 @@ class AceStepGenerator:
         for scene in parts:
             length = scene.end - scene.start
             surplus = round(loop_surplus(length / rate) * rate) if scene.circular else 0
-            made.append((scene, folded(self._clip(scene.prompt, length + surplus, make, noise=noise), length)))
-        return Audio(crossed(made, samples=samples), rate)
+            made.append(folded(self._clip(scene.prompt, length + surplus, make, noise=noise), length))
+        channels = (zip(parts, channel, strict=True) for channel in zip(*made, strict=True))
+        return Audio(np.stack([crossed(list(channel), samples=samples) for channel in channels]), rate)
 
     def _clip(self, prompt: str, samples: int, make: Callable[..., Any], *, noise: "torch.Generator") -> Samples:
         """Music for one prompt: float32, shape (channels, samples)."""
