@@ -19,11 +19,11 @@ from rich.table import Table
 from rich.text import Text
 
 from client.client import DEFAULT_SERVER, ImmersivaudioClient
-from client.delivery import STDOUT, delivery_to, format_from, likely_format, print_record, source_from
+from client.delivery import STDOUT, delivery_to, format_from, likely_format, print_record, readable, source_from
 from client.errors import ClientError, RunCancelled, ServiceUnreachable
 from client.exit_codes import API_KEY, complain, exit_code, exit_codes, say
 from client.findings import printable, state, summary
-from client.flags import edit_flags, edits_from, option_flags, options_from, with_flags
+from client.flags import PANEL, edit_flags, edits_from, option_flags, options_from, with_flags
 from client.protocol import finished
 from client.view import NoView, View, view_for
 from models.record import ModuleInfo, Run
@@ -74,6 +74,15 @@ def enhance(
             "Default: FILE.immersivaudio.EXT beside FILE; stdout when FILE is -.",
         ),
     ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference",
+            metavar="SOUND",
+            help="A sound to sound like, or a video with one, of at most 16 MiB; its first 30 s, where the model can listen.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
     force: Force = False,
@@ -81,7 +90,7 @@ def enhance(
 ) -> None:
     """Give a video or an image the sound it deserves."""
     options = format_from(output, options_from(given))
-    source = source_from(file)
+    source, sound = source_from(file), readable(reference, flag="--reference") if reference else None
     path = source if isinstance(source, Path) else None
     beside = str(path.parent) if path else STDOUT
     stem = path.stem if path else "stdin"
@@ -91,7 +100,8 @@ def enhance(
     def start(view: View) -> Run:
         view.sending(path.name if path else "stdin")
         name = None if path else "stdin"
-        return _told(service.submit(source, options, name=name, on_upload=view.sent, on_busy=view.busy), quiet=as_json)
+        run = service.submit(source, options, name=name, reference=sound, on_upload=view.sent, on_busy=view.busy)
+        return _told(run, quiet=as_json)
 
     with exit_codes(), _service(server) as service:
         delivery.deliver(service, _watched(service, start, quiet=as_json, server=server))

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import httpx
 
-from client.files import Source, Target, opened, whole
+from client.files import Source, Target, opened, opened_if_given, whole
 from client.protocol import OnBusy, Protocol, finished, next_state, result_name
 from client.uploads import RESUMABLE_ABOVE, OnUpload
 from client.wire import iterate_flow, iterate_flow_async, run_flow, run_flow_async
@@ -68,19 +68,21 @@ class ImmersivaudioClient:
         options: Options | None = None,
         *,
         name: str | None = None,
+        reference: Source | None = None,
         on_upload: OnUpload | None = None,
         on_busy: OnBusy | None = None,
     ) -> Run:
         """Upload a video or an image, streamed from where it stands, and start a run. `name` replaces the file's own.
 
+        `reference` is a sound to sound like, or a video with one; of at most 16 MiB the first 30 s are listened to.
         A file above `resumable_above` bytes goes up in parts; a broken connection is taken up again, and `on_upload` is told
         the bytes that have arrived and the bytes there are. While the service is busy, it is asked again after as many
         seconds as `on_busy` is told; ServiceBusy after ten minutes. A pipe is copied into a temporary file first.
         """
-        with opened(source) as (file, own_name):
+        with opened(source) as (file, own_name), opened_if_given(reference) as sound:
             flow = self._say.submit(
-                file, name=name or own_name, options=options or Options(), on_upload=on_upload, on_busy=on_busy
-            )
+                file, name=name or own_name, options=options or Options(), reference=sound, on_upload=on_upload, on_busy=on_busy
+            )  # fmt: skip
             return run_flow(self._http, flow)
 
     def run(self, run_id: str) -> Run:
@@ -107,9 +109,11 @@ class ImmersivaudioClient:
         *_, last = self.follow(run_id)
         return finished(last)
 
-    def enhance(self, source: Source, options: Options | None = None, *, output: Target) -> Run:
+    def enhance(
+        self, source: Source, options: Options | None = None, *, output: Target, reference: Source | None = None
+    ) -> Run:
         """Upload, wait, and write the result to `output`. Raises RunFailed, RunCancelled."""
-        run = self.wait(self.submit(source, options).id)
+        run = self.wait(self.submit(source, options, reference=reference).id)
         self.download(run.id, result_name(run), output)
         return run
 
@@ -141,7 +145,7 @@ class ImmersivaudioClient:
         run_flow(self._http, self._say.delete(run_id))
 
     def download(self, run_id: str, name: str, to: Target) -> None:
-        """Write an artifact (`video`, `audio`, `music`, `sounds`, `frame`) to a file or a binary stream.
+        """Write an artifact (`video`, `audio`, `music`, `sounds`, `frame`; `music-1` … of kept candidates) to a file or a stream.
 
         A file appears whole or not at all, and replaces what is there. A broken connection is taken up again.
         """
@@ -188,14 +192,15 @@ class AsyncImmersivaudioClient:
         options: Options | None = None,
         *,
         name: str | None = None,
+        reference: Source | None = None,
         on_upload: OnUpload | None = None,
         on_busy: OnBusy | None = None,
     ) -> Run:
         """As `ImmersivaudioClient.submit`."""
-        with opened(source) as (file, own_name):
+        with opened(source) as (file, own_name), opened_if_given(reference) as sound:
             flow = self._say.submit(
-                file, name=name or own_name, options=options or Options(), on_upload=on_upload, on_busy=on_busy
-            )
+                file, name=name or own_name, options=options or Options(), reference=sound, on_upload=on_upload, on_busy=on_busy
+            )  # fmt: skip
             return await run_flow_async(self._http, flow)
 
     async def run(self, run_id: str) -> Run:
@@ -220,9 +225,11 @@ class AsyncImmersivaudioClient:
         *_, last = [run async for run in self.follow(run_id)]
         return finished(last)
 
-    async def enhance(self, source: Source, options: Options | None = None, *, output: Target) -> Run:
+    async def enhance(
+        self, source: Source, options: Options | None = None, *, output: Target, reference: Source | None = None
+    ) -> Run:
         """As `ImmersivaudioClient.enhance`."""
-        run = await self.wait((await self.submit(source, options)).id)
+        run = await self.wait((await self.submit(source, options, reference=reference)).id)
         await self.download(run.id, result_name(run), output)
         return run
 

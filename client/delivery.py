@@ -8,8 +8,9 @@ from pathlib import Path
 import typer
 
 from client.client import ImmersivaudioClient
+from client.exit_codes import say
 from client.files import Source
-from client.protocol import result_name
+from client.protocol import candidate_names, result_name
 from models.record import AUDIO_FORMATS, VIDEO_FORMATS, Options, Run
 
 STDOUT = "-"
@@ -39,17 +40,26 @@ class Delivery:
             self._refuse_to_lose(self._path(self.folder, self.stem or "", likely_format))
 
     def deliver(self, service: ImmersivaudioClient, run: Run) -> None:
-        """Write the result, and to stdout its path, or the record, or the result itself."""
+        """Write the result, with kept candidates beside it, and to stdout its path, or the record, or the result itself."""
+        candidates = candidate_names(run)
         if self.folder is None:
             service.download(run.id, result_name(run), sys.stdout.buffer)
+            if candidates:
+                say("the candidates stay with the service: give -o OUT to have them, too")
             return
         made = run.record.reconstruction.format if run.record.reconstruction else "mp4"
         ending = _format_named_by(self.name)
         if ending not in (None, made):
             raise typer.BadParameter(f"{self.name} ends in .{ending}, the result is {made}", param_hint="--output")
         path = self._path(self.folder, self.stem or _as_name(run.id), made)
-        self._refuse_to_lose(path)
+        beside = {name: path.with_name(f"{path.stem}.{name}.flac") for name in candidates}
+        for file in (path, *beside.values()):
+            self._refuse_to_lose(file)
         service.download(run.id, result_name(run), path)
+        for name, file in beside.items():
+            service.download(run.id, name, file)
+        if beside:
+            say(f"the candidates are beside it: {', '.join(file.name for file in beside.values())}")
         if self.as_json:
             print_record(run)
         else:
@@ -88,15 +98,18 @@ def delivery_to(
 
 def source_from(file: str) -> Source:
     """What is sent: a file that can be read, or stdin. Raises typer.BadParameter."""
-    if file == STDOUT:
-        return sys.stdin.buffer
+    return sys.stdin.buffer if file == STDOUT else readable(file, flag="FILE")
+
+
+def readable(file: str, *, flag: str) -> Path:
+    """A file that can be read. Raises typer.BadParameter about this flag."""
     path = Path(file)
     if not path.exists():
-        raise typer.BadParameter(f"there is no file {file}", param_hint="FILE")
+        raise typer.BadParameter(f"there is no file {file}", param_hint=flag)
     if path.is_dir():
-        raise typer.BadParameter(f"{file} is a folder", param_hint="FILE")
+        raise typer.BadParameter(f"{file} is a folder", param_hint=flag)
     if not os.access(path, os.R_OK):
-        raise typer.BadParameter(f"{file} cannot be read", param_hint="FILE")
+        raise typer.BadParameter(f"{file} cannot be read", param_hint=flag)
     return path
 
 

@@ -26,6 +26,16 @@ def opened(source: Source) -> Iterator[tuple[IO[bytes], str]]:
         yield source, Path(name).name if isinstance(name, str) else "file"
 
 
+@contextmanager
+def opened_if_given(source: Source | None) -> Iterator[tuple[IO[bytes], str] | None]:
+    """As `opened`; None for None."""
+    if source is None:
+        yield None
+        return
+    with opened(source) as named:
+        yield named
+
+
 class Rest:
     """What a binary stream still has to say, as a stream of its own, which has a size and can be read again from its beginning.
 

@@ -6,7 +6,7 @@ Names, descriptions and messages come from files and models that nobody here wro
 from collections import Counter
 from collections.abc import Callable
 
-from models.record import AudioGeneration, Cause, DetectedObject, Module, ModuleRetried, Record, Run, Stem
+from models.record import AudioGeneration, Cause, DetectedObject, Module, ModuleRetried, Progress, Record, Run, Stem
 
 LABELS_SHOWN = 12
 
@@ -90,6 +90,16 @@ def size(count: int) -> str:
     return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
+def how_far(progress: Progress) -> list[str]:
+    """How far a module is, and, if that is known, how long it will go on."""
+    step, left = f"step {progress.step} of {progress.steps}", progress.seconds_left
+    if left is None:
+        return [step]
+    if left < 100:
+        return [step, f"about {left:.0f} s left"]
+    return [step, f"about {left / 60:.0f} min left" if left < 6000 else f"about {left / 3600:.1f} h left"]
+
+
 def draft_note(record: Record) -> str | None:
     """A plain word about a result that no trained model had a part in; None when there is nothing to say."""
     names = [name for module in record.modules for name in models(record, module) if name.startswith("sketch/")]
@@ -106,12 +116,14 @@ def seconds_taken(run: Run, module: Module) -> float | None:
 def _video_input(record: Record) -> list[str]:
     came = record.video_input
     size = f"{came.width}×{came.height}"
+    heard = came.reference
+    like = [f"to sound like {heard.name}, of which {heard.seconds:.1f} s are heard"] if heard else []
     if came.media == "image":
-        return [f"{came.name}: {came.container} image, {size}; shown for {came.result_seconds:g} s"]
+        return [f"{came.name}: {came.container} image, {size}; shown for {came.result_seconds:g} s", *like]
     codec = next((stream.codec for stream in came.streams if stream.kind == "video"), "")
     rate = f", {came.frame_rate:.4g} fps" if came.frame_rate else ""
     sound = "with sound" if came.has_audio else "without sound"
-    return [f"{came.name}: {came.result_seconds:.1f} s, {size}{rate}, {codec} in {came.container}, {sound}"]
+    return [f"{came.name}: {came.result_seconds:.1f} s, {size}{rate}, {codec} in {came.container}, {sound}", *like]
 
 
 def _frame_extraction(record: Record) -> list[str]:
@@ -169,7 +181,11 @@ def _audio_generation(record: Record) -> list[str]:
     if not found:
         return []
     mixed = len({stem.origin for stem in found.stems}) > 1
-    return [_stem(stem) + (f", {stem.origin}" if mixed and stem.origin != "computed" else "") for stem in found.stems]
+    lines = []
+    for stem in found.stems:
+        lines.append(_stem(stem) + (f", {stem.origin}" if mixed and stem.origin != "computed" else ""))
+        lines += [f"{stem.kind}: {note}" for note in stem.notes]
+    return lines
 
 
 def _stem(stem: Stem) -> str:
@@ -177,10 +193,15 @@ def _stem(stem: Stem) -> str:
     if stem.steps is not None:
         parts.append(_count(stem.steps, "step"))
     if stem.candidates > 1:
-        parts.append(f"best of {stem.candidates}")
+        parts.append(f"best of {stem.candidates}" + (f" (score {stem.score:.2f})" if stem.score is not None else ""))
+    if stem.loops:
+        parts.append("a loop")
+    if stem.reference:
+        weight = f" (weight {stem.reference_weight:g})" if stem.reference_weight is not None else ""
+        parts.append(f"like the reference{weight}")
     if (stem.model_sample_rate, stem.model_channels) != (stem.sample_rate, stem.channels):
         parts.append(f"made at {_rate(stem.model_sample_rate, stem.model_channels)}")
-    if stem.prompt_words_unread:
+    if stem.prompt_words_unread and not stem.notes:  # which versions before the third did not have
         parts.append(f"the prompt's last {_count(stem.prompt_words_unread, 'word')} not read")
     return ", ".join(parts)
 

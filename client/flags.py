@@ -153,7 +153,7 @@ def _option_flag(name: str, *, rerun: bool) -> inspect.Parameter:
     told = told.replace("None:", "Not given:" if optional else "--no-loudness:")
     if schema["type"] == "boolean":
         declared = typer.Option(
-            f"{_flag(name)}/--no-{name}", help=told, rich_help_panel=_panel(rerun), show_default=False
+            f"{_flag(name)}/--no-{_flag(name)[2:]}", help=told, rich_help_panel=_panel(rerun), show_default=False
         )
         return _parameter(name, declared, boolean=True)
     default = "" if rerun or optional else f"; default {schema['default']}"

@@ -11,7 +11,18 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from client.findings import busy, draft_note, findings, models, origin, printable, retried, seconds_taken, size
+from client.findings import (
+    busy,
+    draft_note,
+    findings,
+    how_far,
+    models,
+    origin,
+    printable,
+    retried,
+    seconds_taken,
+    size,
+)
 from client.protocol import next_state
 from models.record import Event, Module, ModuleRetried, Progress, Run, Started, StemKind
 
@@ -138,11 +149,14 @@ class LiveView:
         for (of, part), progress in self._progress.items():
             if of == module and part not in ready:
                 bar = Table.grid(padding=(0, 1))
+                step, *left = how_far(progress)
                 bar.add_row(
                     Text(part or ""),
                     ProgressBar(total=progress.steps, completed=progress.step, width=24),
-                    Text(f"step {progress.step} of {progress.steps}"),
+                    Text(step),
                 )
+                for words in left:
+                    bar.add_row("", Text(words, style="dim"))
                 bars.append(bar)
         return bars
 

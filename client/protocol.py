@@ -6,6 +6,7 @@ Each call is a flow (`flow.py`).
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from typing import IO, Annotated, Any, Literal
 from urllib.parse import quote
@@ -84,17 +85,26 @@ class Protocol:
         *,
         name: str,
         options: Options,
+        reference: tuple[IO[bytes], str] | None = None,
         on_upload: OnUpload | None = None,
         on_busy: OnBusy | None = None,
     ) -> Flow[Run]:
-        """Upload the file, from where it stands, as it is sent, and start a run. `name` is for people to read."""
-        with (yield Work(partial(Rest, file))) as rest:
-            if rest.size <= self._resumable_above:
+        """Upload the file, from where it stands, as it is sent, and start a run. `name` is for people to read.
+
+        `reference`: a sound to sound like, and its name.
+        """
+        with ExitStack() as stack:
+            rest = stack.enter_context((yield Work(partial(Rest, file))))
+            sound = stack.enter_context((yield Work(partial(Rest, reference[0])))) if reference else None
+            heard = {"reference": (_sendable(reference[1]), sound)} if reference else {}
+            if max(rest.size, sound.size if sound else 0) <= self._resumable_above:
                 wanted = options.model_dump_json(exclude_defaults=True)
-                form = {"data": {"options": wanted}, "files": {"file": (_sendable(name), rest)}}
+                form = {"data": {"options": wanted}, "files": {"file": (_sendable(name), rest), **heard}}
                 return (yield from self._new_run("/v1/runs", on_busy=on_busy, **form))
             upload = yield from self._uploads.send(rest, name=name, on_upload=on_upload)
-        return (yield from self._run_of(UploadedRun(upload=upload, options=options), on_busy=on_busy))
+            other = (yield from self._uploads.send(sound, name=reference[1])) if sound and reference else None
+        run_of = UploadedRun(upload=upload, options=options, reference=other)
+        return (yield from self._run_of(run_of, on_busy=on_busy))
 
     def rerun(
         self, run_id: str, *, options: Mapping[str, object], edits: Edits, on_busy: OnBusy | None = None
@@ -188,14 +198,21 @@ class Protocol:
         body = uploaded.model_dump(mode="json", exclude_defaults=True)
         while True:
             try:
-                return (yield from self._new_run("/v1/runs", on_busy=on_busy, json=body))
+                run = yield from self._new_run("/v1/runs", on_busy=on_busy, json=body)
+                yield from self._discard(uploaded.reference)  # the run has what it needs of it
+                return run
             except RequestRefused:
-                yield from self._uploads.discard(uploaded.upload)
+                yield from self._discard(uploaded.upload, uploaded.reference)
                 raise
             except BROKEN as error:
                 if getattr(error, "status", None) not in _NOT_THERE_JUST_NOW:
                     raise
                 yield retries.pause(error)
+
+    def _discard(self, *uploads: str | None) -> Flow[None]:
+        for upload in uploads:
+            if upload:
+                yield from self._uploads.discard(upload)
 
     def _new_run(self, path: str, *, on_busy: OnBusy | None, **request: Any) -> Flow[Run]:
         """The run that this request starts. A service that is busy, and says for how long, is asked again."""
@@ -231,6 +248,12 @@ def finished(run: Run) -> Run:
     if run.status == "cancelled":
         raise RunCancelled(run)
     return run
+
+
+def candidate_names(run: Run) -> tuple[str, ...]:
+    """Names of the artifacts that are the run's kept candidates: music-1, music-2 and so on."""
+    made = run.record.audio_generation
+    return tuple(name for stem in made.stems for name in stem.kept) if made else ()
 
 
 def result_name(run: Run) -> str:

@@ -10,13 +10,13 @@ from typing import Protocol, Self
 from rich.console import Console
 from rich.text import Text
 
-from client.findings import busy, draft_note, findings, line, printable, retried, size, state
+from client.findings import busy, draft_note, findings, how_far, line, printable, retried, size, state
 from client.live_view import LiveView
 from client.protocol import next_state
 from models.record import Event, Progress, Run
 
 SECONDS_BETWEEN_LINES = 10
-"""Of an upload that takes long."""
+"""Of an upload, or of a module, that takes long."""
 
 
 class View(Protocol):
@@ -92,8 +92,12 @@ class LineView(NoView):
         self._say(busy(seconds))
 
     def see(self, run_id: str, message: Event | Progress) -> None:
-        """A line, unless it is progress."""
+        """A line; of progress, one now and then."""
         if isinstance(message, Progress):
+            if time.monotonic() - self._said_at >= SECONDS_BETWEEN_LINES:
+                self._say(
+                    f"{message.module}: {f'{message.part}: ' if message.part else ''}{', '.join(how_far(message))}"
+                )
             return
         run = self._run = next_state(self._run, run_id, message)
         match message.type:

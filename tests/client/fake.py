@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 from starlette.datastructures import Headers, UploadFile
 
+from client.protocol import candidate_names
 from models.record import (
     TERMINAL,
     Cancelled,
@@ -56,6 +57,7 @@ class Fake:
     """Where artifacts are to be had, instead of here."""
     tus: Tus = field(default_factory=Tus)
     uploads: list[tuple[str | None, bytes, str]] = field(default_factory=list)
+    references: list[tuple[str | None, bytes]] = field(default_factory=list)
     reruns: list[tuple[str, Rerun, bytes]] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     asked: list[tuple[str, Headers]] = field(default_factory=list)
@@ -77,12 +79,17 @@ class Fake:
             if not (sent := self.tus.uploads.get(wanted.upload)):
                 return problem(404, f"there is no upload {wanted.upload}")
             self._take(sent.name, bytes(sent.content), wanted.options.model_dump_json(exclude_defaults=True))
+            if wanted.reference:
+                heard = self.tus.uploads[wanted.reference]
+                self.references.append((heard.name, bytes(heard.content)))
         else:
             async with request.form() as form:
                 file, options = form["file"], form["options"]
                 assert isinstance(file, UploadFile)
                 assert isinstance(options, str)
                 self._take(file.filename, await file.read(), options)
+                if isinstance(sound := form.get("reference"), UploadFile):
+                    self.references.append((sound.filename, await sound.read()))
         return self._accepted(RUN_ID)
 
     def _take(self, name: str | None, content: bytes, options: str) -> None:
@@ -138,7 +145,7 @@ class Fake:
     async def get_artifact(self, run_id: str, name: str, request: Request) -> Response:
         if self.bucket:
             return RedirectResponse(f"{self.bucket}/bucket/{name}?signature=secret")
-        if run_id not in {RUN_ID, RERUN_ID} or name not in {"video", "audio"}:
+        if run_id not in {RUN_ID, RERUN_ID} or name not in {"video", "audio", *candidate_names(fold(run_id, self.log))}:
             return problem(404, f"run {run_id} has no artifact {name}")
         return await self.get_object(name, request)
 

@@ -21,6 +21,7 @@ from models.record import (
     Options,
     Outputs,
     PromptEnhancement,
+    RankedCandidate,
     Reconstruction,
     Started,
     Stem,
@@ -123,6 +124,28 @@ def stem(kind: StemKind) -> Stem:
         steps=None,
         guidance=None,
         candidates=1,
+    )
+
+
+def a_choice(came: VideoInput) -> tuple[Event, ...]:
+    """The log of a whole run that keeps the two candidates of its music, which is a loop."""
+    ranking = tuple(RankedCandidate(score=score, path=f"made/music-{at}.flac") for at, score in ((1, 0.2), (2, 0.41)))
+    given = {
+        "candidates": 2,
+        "chosen": 1,
+        "score": 0.41,
+        "ranking": ranking,
+        "loops": True,
+        "path": "made/music-2.flac",
+    }
+    music = stem("music").model_copy(update={**given, "notes": ("2 words at the end of the prompt were not read",)})
+    chosen = Outputs(audio_generation=AudioGeneration(stems=(music,)))
+    plain = Outputs(audio_generation=AudioGeneration(stems=(stem("music"),)))
+    return tuple(
+        event.model_copy(update={"output": chosen})
+        if isinstance(event, ModuleDone) and event.output == plain
+        else event
+        for event in a_log(came)
     )
 
 

@@ -23,6 +23,7 @@ from client import (
 )
 from client.flow import Flow, Open, Read, Wait
 from client.protocol import Protocol
+from models.record import SCHEMA_VERSION
 from tests.client.calls import Call
 from tests.client.fake import RERUN_ID, RUN_ID, Fake
 from tests.client.logs import a_cancellation, a_log, video_input
@@ -187,7 +188,9 @@ def test_what_a_newer_service_says_is_not_half_understood(call: Call, line: byte
 
 
 def test_a_record_of_a_newer_schema_is_said_to_be_one(call: Call, fake: Fake) -> None:
-    newer = fake.run.model_dump_json().replace('"schema_version":2', '"schema_version":3')
+    this, next_ = (f'"schema_version":{version}' for version in (SCHEMA_VERSION, SCHEMA_VERSION + 1))
+    newer = fake.run.model_dump_json().replace(this, next_)
     transport = httpx.MockTransport(lambda request: httpx.Response(200, content=newer))
-    with pytest.raises(NotUnderstood, match=r"schema version 3; versions 1 to 2 are read here.*another version"):
+    words = f"schema version {SCHEMA_VERSION + 1}; versions 1 to {SCHEMA_VERSION} are read here.*another version"
+    with pytest.raises(NotUnderstood, match=words):
         call("http://here", "run", RUN_ID, client={"transport": transport})

@@ -15,7 +15,7 @@ from client.flags import bounds
 from models.record import ModuleInfo, Options, Record
 from tests.client.command import immersivaudio, read_to_end, start
 from tests.client.fake import RUN_ID, Fake
-from tests.client.logs import a_failure, video_input
+from tests.client.logs import a_choice, a_failure, video_input
 
 
 def test_a_video_is_enhanced_beside_itself_and_only_the_path_goes_to_stdout(fake: Fake, video: Path) -> None:
@@ -58,7 +58,7 @@ def test_every_option_has_a_flag_and_goes_to_the_service_as_given(fake: Fake, vi
     given = (
         "--k 5 --no-music --sounds --music-prompt strings --sound-prompt waves --negative-prompt noise --seed 7 "
         "--steps 20 --guidance 3.5 --candidates 2 --seconds 4 --format mkv --original 0.25 --music-volume-db -6 "
-        "--sound-volume-db 3 --loudness-lufs -20"
+        "--sound-volume-db 3 --loudness-lufs -20 --keep-candidates --loop --reference-weight 0.2"
     )
     flags = given.split()
     assert immersivaudio("enhance", video, *flags, fake=fake).exit_code == 0
@@ -66,12 +66,55 @@ def test_every_option_has_a_flag_and_goes_to_the_service_as_given(fake: Fake, vi
     assert sent == Options(
         k=5, music=False, music_prompt="strings", sound_prompt="waves", negative_prompt="noise", seed=7, steps=20,
         guidance=3.5, candidates=2, seconds=4, format="mkv", original=0.25, music_volume_db=-6, sound_volume_db=3,
-        loudness_lufs=-20,
+        loudness_lufs=-20, keep_candidates=True, loop=True, reference_weight=0.2,
     )  # fmt: skip
     assert set(Options.model_fields) == {
         flag[2:].replace("-", "_").removeprefix("no_") for flag in flags if flag[:2] == "--"
     }
     assert video.with_name("sea.immersivaudio.mkv").exists()
+
+
+def test_what_is_on_can_be_turned_off(fake: Fake, video: Path) -> None:
+    immersivaudio("enhance", video, "--no-keep-candidates", "--no-loop", fake=fake)
+    assert Options.model_validate_json(fake.uploads[0][2]) == Options()
+
+
+def test_a_sound_to_sound_like_goes_along(fake: Fake, video: Path, tmp_path: Path) -> None:
+    (tmp_path / "drums.wav").write_bytes(b"drums")
+    assert immersivaudio("enhance", video, "--reference", tmp_path / "drums.wav", fake=fake).exit_code == 0
+    assert fake.references == [("drums.wav", b"drums")]
+    ended = immersivaudio("enhance", video, "--reference", tmp_path / "gone.wav", "--force", fake=fake)
+    assert (ended.exit_code, len(fake.uploads)) == (2, 1)
+    assert "Invalid value for --reference: there is no file" in re.sub(r"[│╭╰─╮╯\s]+", " ", ended.stderr)
+
+
+def test_candidates_that_were_kept_are_written_beside_the_result(fake: Fake, video: Path) -> None:
+    fake.log, fake.keep_the_log = a_choice(video_input()), True
+    ended = immersivaudio("enhance", video, "--candidates", "2", "--keep-candidates", fake=fake)
+    assert (ended.exit_code, ended.stdout) == (0, f"{video.with_name('sea.immersivaudio.mp4')}\n")
+    beside = [f"sea.immersivaudio.music-{number}.flac" for number in (1, 2)]
+    assert ended.stderr.splitlines()[-1] == f"immersivaudio: the candidates are beside it: {', '.join(beside)}"
+    assert fake.artifacts == ["video", "music-1", "music-2"]
+    assert all(video.with_name(name).read_bytes() == b"the result" for name in beside)
+    music = next(line for line in ended.stderr.splitlines() if line.startswith("audio_generation: music"))
+    assert "best of 2 (score 0.41), a loop; music: 2 words at the end of the prompt were not read" in music
+
+
+def test_a_candidate_is_not_written_over_another_file_either(fake: Fake, video: Path) -> None:
+    fake.log, fake.keep_the_log = a_choice(video_input()), True
+    video.with_name("out.music-2.flac").write_bytes(b"mine")
+    ended = immersivaudio("enhance", video, "-o", video.with_name("out.mp4"), fake=fake)
+    assert (ended.exit_code, fake.artifacts) == (2, [])
+    assert "out.music-2.flac is there already" in re.sub(r"[│\s]+", " ", ended.stderr)
+    assert immersivaudio("follow", RUN_ID, "-o", video.with_name("out.mp4"), "--force", fake=fake).exit_code == 0
+    assert video.with_name("out.music-2.flac").read_bytes() == b"the result"
+
+
+def test_candidates_are_no_part_of_a_result_that_goes_to_stdout(fake: Fake) -> None:
+    fake.log, fake.keep_the_log = a_choice(video_input()), True
+    ended = immersivaudio("enhance", "-", fake=fake, stdin=b"pictures")
+    assert (ended.exit_code, ended.stdout_bytes, fake.artifacts) == (0, b"the result", ["video"])
+    assert "give -o OUT to have them" in ended.stderr
 
 
 def test_loudness_can_be_left_alone(fake: Fake, video: Path) -> None:

@@ -24,7 +24,7 @@ from client import (
 from models.record import TERMINAL, Event
 from tests.client.calls import Call
 from tests.client.fake import RUN_ID, Fake
-from tests.client.logs import a_failure, video_input
+from tests.client.logs import a_choice, a_failure, video_input
 
 
 def sequence(messages: list[Event | Progress]) -> list[int]:
@@ -36,6 +36,28 @@ def test_a_file_is_enhanced_in_one_call(fake: Fake, call: Call, video: Path, tmp
     assert run.status == "finished"
     assert (tmp_path / "out.mp4").read_bytes() == b"the result"
     assert fake.uploads == [("sea.mp4", b"pictures", '{"seed":7}')]
+
+
+def test_a_sound_to_sound_like_goes_along_with_the_file(fake: Fake, call: Call, video: Path, tmp_path: Path) -> None:
+    (tmp_path / "drums.wav").write_bytes(b"drums")
+    call(fake.url, "submit", video, reference=tmp_path / "drums.wav")
+    call(fake.url, "enhance", io.BytesIO(b"film"), output=io.BytesIO(), reference=io.BytesIO(b"more drums"))
+    assert [sent for _, sent, _ in fake.uploads] == [b"pictures", b"film"]
+    assert fake.references == [("drums.wav", b"drums"), ("file", b"more drums")]
+
+
+def test_a_service_that_is_busy_hears_the_whole_reference_again(
+    fake: Fake, call: Call, video: Path, tmp_path: Path
+) -> None:
+    fake.refuse_runs = [(429, {"Retry-After": "0"})]
+    call(fake.url, "submit", video, reference=io.BytesIO(b"drums"))
+    assert (fake.uploads[0][1], fake.references) == (b"pictures", [("file", b"drums")])
+
+
+def test_a_kept_candidate_can_be_downloaded(fake: Fake, call: Call, tmp_path: Path) -> None:
+    fake.log = a_choice(video_input())
+    call(fake.url, "download", RUN_ID, "music-2", tmp_path / "other.flac")
+    assert (tmp_path / "other.flac").read_bytes() == b"the result"
 
 
 def test_a_submitted_run_is_typed_and_its_input_is_known(fake: Fake, call: Call, video: Path) -> None:

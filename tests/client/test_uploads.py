@@ -42,6 +42,24 @@ def test_a_large_file_goes_up_in_parts_and_becomes_a_run(fake: Fake, call: Call,
     assert fake.tus.parts == [(at, min(1000, len(CONTENT) - at)) for at in range(0, len(CONTENT), 1000)]
 
 
+@pytest.mark.parametrize(("film_size", "sound_size"), [(7000, 300), (300, 7000), (7000, 7000)])
+def test_beside_a_large_file_a_reference_goes_up_in_parts_too_and_is_deleted_when_it_was_heard(
+    fake: Fake, call: Call, film_size: int, sound_size: int
+) -> None:
+    fake.tus.breakages = ["cut"]
+    submit(call, fake, io.BytesIO(CONTENT[:film_size]), Options(seed=7), reference=io.BytesIO(CONTENT[-sound_size:]))
+    assert fake.uploads == [("file", CONTENT[:film_size], '{"seed":7}')]
+    assert fake.references == [("file", CONTENT[-sound_size:])]
+    assert [len(upload.content) for upload in fake.tus.uploads.values()] == [film_size]
+
+
+def test_a_reference_that_no_run_is_made_of_is_deleted_with_its_file(fake: Fake, call: Call, film: Path) -> None:
+    fake.refuse_runs = [(415, {})]
+    with pytest.raises(RequestRefused):
+        submit(call, fake, film, reference=io.BytesIO(b"text"))
+    assert fake.tus.uploads == {}
+
+
 @pytest.mark.parametrize(("size", "parts"), [(5000, 0), (5001, 6)])
 def test_only_a_file_above_the_limit_goes_up_in_parts(fake: Fake, call: Call, size: int, parts: int) -> None:
     submit(call, fake, io.BytesIO(bytes(size)))

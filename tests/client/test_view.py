@@ -21,6 +21,7 @@ from models.record import (
     Outputs,
     Progress,
     Record,
+    Reference,
     Started,
 )
 from tests.client.logs import a_cancellation, a_failure, a_log, a_rerun, a_rocky_run, stem, video_input
@@ -76,6 +77,33 @@ def test_a_stem_in_the_making_has_a_bar_until_it_is_made() -> None:
     assert "step 3 of 9" not in drawn(*log[:8], halfway)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(None, "step 3 of 9"), (0.2, "about 0 s"), (42.4, "about 42 s"), (340, "about 6 min"), (8000, "about 2.2 h")],
+)
+def test_how_long_a_stem_will_take_is_told(seconds: float | None, told: str) -> None:
+    halfway = Progress(module="audio_generation", part="music", step=3, steps=9, seconds_left=seconds)
+    table = drawn(*a_log(video_input())[:7], halfway)
+    assert told in table
+    assert "step 3 of 9" in table
+    assert ("left" in table) == (seconds is not None)
+
+
+def test_away_from_a_terminal_progress_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter((0.0, 1.0, 12.0, 12.0, 13.0))
+    monkeypatch.setattr("client.view.time.monotonic", lambda: next(now))
+    console = Console(file=io.StringIO(), width=100)
+    view = LineView(console)
+    view.sending("sea.mp4")
+    for step in (1, 2, 3):
+        view.see("run", Progress(module="audio_generation", part="music", step=step, steps=9, seconds_left=70))
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().splitlines() == [
+        "sending sea.mp4",
+        "audio_generation: music: step 2 of 9, about 70 s left",
+    ]
+
+
 def test_a_failed_module_is_marked_and_nothing_seems_to_go_on() -> None:
     table = drawn(*a_failure(video_input()))
     assert "✗  object_detection    the detector broke" in table
@@ -104,6 +132,21 @@ def test_a_model_of_another_rate_is_told_as_it_is() -> None:
         "music: 12.0 s, seed 7, 200 steps, best of 3, made at 16 kHz mono, the prompt's last 1 word not read"
     ]
     assert draft_note(record) is None
+
+
+def test_what_became_of_a_stem_is_told_with_its_notes() -> None:
+    changed = {"loops": True, "candidates": 2, "score": 0.411, "reference": "1" * 32, "reference_weight": 0.6}
+    notes = ("5 words at the end of the prompt were not read", "and more \x1b[31m")
+    made = stem("music").model_copy(update={**changed, "prompt_words_unread": 5, "notes": notes})
+    reference = Reference(token="1" * 32, name="drums.mp3", path="videos/0/references/1.flac", seconds=2)
+    came = video_input().model_copy(update={"reference": reference})
+    record = Record(video_input=came).append(Outputs(audio_generation=AudioGeneration(stems=(made,))))
+    assert findings(record, "audio_generation") == [
+        "music: 12.0 s, seed 7, best of 2 (score 0.41), a loop, like the reference (weight 0.6)",
+        "music: 5 words at the end of the prompt were not read",
+        "music: and more [31m",
+    ]
+    assert findings(record, "video_input")[1] == "to sound like drums.mp3, of which 2.0 s are heard"
 
 
 def test_of_many_kinds_of_objects_the_most_frequent_are_named() -> None:
