@@ -34,6 +34,7 @@ def folder(tmp_path: Path) -> Path:
     media_factory.make_video(tmp_path / "holiday.mp4", frames=50, sound=True)
     media_factory.make_video(tmp_path / "drone.mov", frames=50)
     media_factory.make_image(tmp_path / "photo.jpg")
+    media_factory.make_sound(tmp_path / "drums.wav", seconds=2)
     return tmp_path
 
 
@@ -64,6 +65,8 @@ def test_the_command_lines_work(address: str, folder: Path) -> None:
     assert (folder / "again.mp4").stat().st_size > 1000
     assert (folder / "holiday.immersivaudio.mp4").stat().st_size > 1000
     assert (folder / "photo.mp4").stat().st_size > 1000
+    assert (folder / "ambience.wav").stat().st_size > 1000
+    assert (folder / "drone.mp4").stat().st_size > 1000
     assert '"sound_prompt"' in (folder / "record.json").read_text()
 
 
@@ -92,7 +95,7 @@ def test_the_yaml_is_understood() -> None:
     import yaml
 
     texts = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-    assert len(texts) == 2
+    assert len(texts) == 3
     for text in texts:
         AppSettings.model_validate(yaml.safe_load(text)["args"])
 
