@@ -108,5 +108,5 @@ def test_every_link_and_every_make_target_exists() -> None:
     for link in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / link).exists(), link
     targets = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"make ([a-z]+)", README):
+    for target in re.findall(r"[`$] ?make ([a-z]+)", README):
         assert f"\n{target}:" in targets, target
