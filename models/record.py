@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue, model_validator
 from models.schema import Frozen
 
 SCHEMA_VERSION = 3
-"""2 added the origin of outputs, cancelled runs, retries, reruns and keys; 3 references, loops, kept candidates, and notes on stems.
+"""2 added the origin of outputs, cancelled runs, retries, reruns and keys; 3 references, loops, kept candidates and notes on stems.
 All have defaults: what an earlier version wrote opens as it is."""
 
 Module = Literal[
@@ -296,7 +296,7 @@ class Stem(Output):
 
     @property
     def kept(self) -> dict[str, str]:
-        """Keys of the kept candidates' files, by the names of their artifacts: music-1, music-2 …"""
+        """Keys of the kept candidates' files, by the names of their artifacts: music-1, music-2 and so on."""
         ranked = enumerate(self.ranking, start=1)
         return {f"{self.kind}-{number}": candidate.path for number, candidate in ranked if candidate.path}
 
