@@ -142,7 +142,7 @@ class AudioLDM2Generator:
             guidance=request.guidance,
             candidates=candidates,
             chosen=chosen,
-            prompt_words_unread=max(self._texts.unread(prompt) for _, prompt in request.timeline),
+            prompt_words_unread=max(track.plan.positive.unread for track in tracks[0]),
             loops=request.loop,
             listened=request.reference is not None,
         )
@@ -173,7 +173,8 @@ class AudioLDM2Generator:
         self, request: AudioRequest, parts: Sequence[Scene]
     ) -> tuple[list["Conditioning"], "Conditioning"]:
         """The prompts of the scenes, and the negative one, as the UNet takes them."""
-        reference = read_audio(request.reference) if request.reference else None
+        # what the CPU does for CLAP takes a tenth of a second, in which the device would have nothing to do
+        reference = self._texts.listen(read_audio(request.reference)) if request.reference else None
 
         def encode() -> tuple[list["Conditioning"], "Conditioning"]:
             texts = self._texts
@@ -235,9 +236,10 @@ class AudioLDM2Generator:
         """
         texts, rate = self._texts, audio.sample_rate
         heard = [Audio(audio.samples[:, max(0, scene.start) : scene.end], rate) for scene in parts]
+        listened = [texts.listen(sound) for sound in heard]
 
         def scores() -> list[float]:
-            pairs = zip(heard, parts, strict=True)
+            pairs = zip(listened, parts, strict=True)
             return [float((texts.hear(sound) * texts.read(scene.prompt)).sum()) for sound, scene in pairs]
 
         return float(np.average(self._engine.call(scores), weights=[sound.seconds for sound in heard]))

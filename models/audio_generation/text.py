@@ -28,10 +28,15 @@ class Conditioning:
     """(tokens,): 1 where `states` are the text's, 0 where they are padding."""
     generated: torch.Tensor
     """Of the language model: (8, width)."""
+    unread: int = 0
+    """Words at the text's end that do not fit the model's limit."""
 
 
 class TextEncoder:
-    """Encodes texts, and remembers them: the negative prompt of nearly every request is the same."""
+    """Encodes texts, and remembers them: the negative prompt of nearly every request is the same.
+
+    All but `listen` is for one thread at a time, the device's: not even the tokenizers can be shared.
+    """
 
     def __init__(self, pipeline: Any) -> None:
         """`pipeline`: an AudioLDM2Pipeline as `load_pipeline` makes it."""
@@ -55,11 +60,24 @@ class TextEncoder:
         """
         return self._encode(text, heard, weight)
 
+    def listen(self, audio: Audio) -> torch.Tensor:
+        """A sound as `hear` takes it. Of a long one the middle, as much as CLAP takes at once (10 s). Any thread may call it.
+
+        (CLAP's own feature extractor would crop at random.)
+        """
+        extractor = self._pipeline.feature_extractor
+        heard = min(audio.samples.shape[1], audio.sample_rate * extractor.nb_max_samples // extractor.sampling_rate)
+        start = (audio.samples.shape[1] - heard) // 2
+        middle = audio.samples[:, start : start + heard].mean(0, keepdims=True)
+        sound = resample(middle, rate=audio.sample_rate, to=extractor.sampling_rate)[0, : extractor.nb_max_samples]
+        made = extractor(sound, sampling_rate=extractor.sampling_rate, return_tensors="pt")
+        features: torch.Tensor = made.input_features
+        return features
+
     @torch.no_grad()
-    def hear(self, audio: Audio) -> torch.Tensor:
-        """What CLAP's audio branch makes of a sound: a unit vector of shape (1, width). See `clap_input` for what it hears."""
+    def hear(self, features: torch.Tensor) -> torch.Tensor:
+        """What CLAP's audio branch makes of a sound that was listened to: a unit vector of shape (1, width)."""
         clap = self._pipeline.text_encoder
-        features = clap_input(self._pipeline.feature_extractor, audio)
         return normalize(clap.get_audio_features(features.to(clap.device, clap.dtype)).pooler_output.float(), dim=-1)
 
     @torch.no_grad()
@@ -68,15 +86,6 @@ class TextEncoder:
         tokenizer, clap = self._pipeline.tokenizer, self._pipeline.text_encoder
         tokens = tokenizer(text, truncation=True, max_length=tokenizer.model_max_length, return_tensors="pt")
         return normalize(clap.get_text_features(**tokens.to(clap.device)).pooler_output.float(), dim=-1)
-
-    def unread(self, text: str) -> int:
-        """Words at the text's end that do not fit the model's limit."""
-        words = text.split()
-
-        def tokens(count: int) -> int:
-            return len(self._pipeline.tokenizer_2(" ".join(words[:count]), verbose=False).input_ids)
-
-        return len(words) - (bisect_right(range(len(words) + 1), self._tokens, key=tokens) - 1)
 
     @torch.no_grad()
     def _encode(self, text: str, heard: torch.Tensor | None, weight: float) -> Conditioning:
@@ -101,17 +110,13 @@ class TextEncoder:
             states=pad(states[0], (0, 0, 0, missing)),
             mask=pad(tokens.attention_mask[0], (0, missing)),
             generated=generated[0],
+            unread=self._unread(text),
         )
 
+    def _unread(self, text: str) -> int:
+        words = text.split()
 
-def clap_input(extractor: Any, audio: Audio) -> torch.Tensor:
-    """A sound as CLAP's audio branch takes it. Of a long one the middle, as much as it takes at once (10 s).
+        def tokens(count: int) -> int:
+            return len(self._pipeline.tokenizer_2(" ".join(words[:count]), verbose=False).input_ids)
 
-    (CLAP's own feature extractor would crop at random.)
-    """
-    heard = min(audio.samples.shape[1], audio.sample_rate * extractor.nb_max_samples // extractor.sampling_rate)
-    start = (audio.samples.shape[1] - heard) // 2
-    middle = audio.samples[:, start : start + heard].mean(0, keepdims=True)
-    sound = resample(middle, rate=audio.sample_rate, to=extractor.sampling_rate)[0, : extractor.nb_max_samples]
-    features: torch.Tensor = extractor(sound, sampling_rate=extractor.sampling_rate, return_tensors="pt").input_features
-    return features
+        return len(words) - (bisect_right(range(len(words) + 1), self._tokens, key=tokens) - 1)
