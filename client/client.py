@@ -74,7 +74,8 @@ class ImmersivaudioClient:
     ) -> Run:
         """Upload a video or an image, streamed from where it stands, and start a run. `name` replaces the file's own.
 
-        `reference` is a sound to sound like, or a video with one; of at most 16 MiB the first 30 s are listened to.
+        `reference` is a sound to sound like, or a video with one; of at most 16 MiB the first 30 s are listened to. A larger one
+        is RequestRefused before anything is sent.
         A file above `resumable_above` bytes goes up in parts; a broken connection is taken up again, and `on_upload` is told
         the bytes that have arrived and the bytes there are. While the service is busy, it is asked again after as many
         seconds as `on_busy` is told; ServiceBusy after ten minutes. A pipe is copied into a temporary file first.

@@ -19,6 +19,7 @@ from client.files import Rest
 from client.flow import BROKEN, Flow, Give, Read, Requests, Retries, Wait, Work, parse
 from client.uploads import RESUMABLE_ABOVE, OnUpload, Uploads
 from models.record import (
+    REFERENCE_BYTES,
     TERMINAL,
     VIDEO_FORMATS,
     Edits,
@@ -91,18 +92,24 @@ class Protocol:
     ) -> Flow[Run]:
         """Upload the file, from where it stands, as it is sent, and start a run. `name` is for people to read.
 
-        `reference`: a sound to sound like, and its name.
+        `reference`: a sound to sound like, and its name. It goes up first: what is refused of it is refused before the rest.
         """
         with ExitStack() as stack:
-            rest = stack.enter_context((yield Work(partial(Rest, file))))
             sound = stack.enter_context((yield Work(partial(Rest, reference[0])))) if reference else None
-            heard = {"reference": (_sendable(reference[1]), sound)} if reference else {}
+            if sound and reference and sound.size > REFERENCE_BYTES:
+                raise RequestRefused(_too_large(reference[1]))
+            rest = stack.enter_context((yield Work(partial(Rest, file))))
             if max(rest.size, sound.size if sound else 0) <= self._resumable_above:
+                heard = {"reference": (_sendable(reference[1]), sound)} if reference else {}
                 wanted = options.model_dump_json(exclude_defaults=True)
-                form = {"data": {"options": wanted}, "files": {"file": (_sendable(name), rest), **heard}}
+                form = {"data": {"options": wanted}, "files": {**heard, "file": (_sendable(name), rest)}}
                 return (yield from self._new_run("/v1/runs", on_busy=on_busy, **form))
-            upload = yield from self._uploads.send(rest, name=name, on_upload=on_upload)
             other = (yield from self._uploads.send(sound, name=reference[1])) if sound and reference else None
+            try:
+                upload = yield from self._uploads.send(rest, name=name, on_upload=on_upload)
+            except RequestRefused:
+                yield from self._discard(other)
+                raise
         run_of = UploadedRun(upload=upload, options=options, reference=other)
         return (yield from self._run_of(run_of, on_busy=on_busy))
 
@@ -271,6 +278,10 @@ def _sendable(name: str) -> str:
     """A file's name as a multipart header can carry it: valid Unicode, no control characters, no double quotes."""
     whole = name.encode(errors="replace").decode().replace('"', "'")
     return "".join("_" if unicodedata.category(character) == "Cc" else character for character in whole) or "file"
+
+
+def _too_large(name: str) -> str:
+    return f"the reference {name} is larger than the {REFERENCE_BYTES >> 20} MiB that are listened to"
 
 
 def _first_byte(response: httpx.Response) -> int:

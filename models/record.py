@@ -33,6 +33,9 @@ AudioFormat = Literal["wav", "flac", "mp3", "m4a", "ogg"]
 VIDEO_FORMATS: tuple[VideoFormat, ...] = get_args(VideoFormat)
 AUDIO_FORMATS: tuple[AudioFormat, ...] = get_args(AudioFormat)
 
+REFERENCE_BYTES = 16 * 2**20
+"""Largest file that is taken as a reference."""
+
 Words = Annotated[str, Field(max_length=1000)]
 Prompt = Annotated[str, Field(max_length=4000)]
 

@@ -21,7 +21,6 @@ from models.record import Reference
 from models.video_input import SourceFile, display_name
 
 HEARD_HERE = "sounds (wav, flac, mp3, m4a, aac, ogg) and videos with sound are listened to"
-MAX_BYTES = 16 * 2**20  # of the file that is sent
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 30.0
 RATE = 48_000  # Hz, of what is kept
 SILENT = 1e-3  # a peak of -60 dBFS

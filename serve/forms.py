@@ -17,8 +17,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import Message, Receive
 
 from models.errors import InputTooLarge, InvalidInput, InvalidOptions, StorageFull
-from models.record import Options
-from models.reference import MAX_BYTES
+from models.record import REFERENCE_BYTES, Options
 from serve.sources import Incoming, reference_too_large
 
 M = TypeVar("M", bound=BaseModel)
@@ -88,12 +87,12 @@ class _FileParser(MultiPartParser):
 @asynccontextmanager
 async def submission(request: Request, *, upload_bytes: int) -> AsyncIterator[Submission]:
     """The submission of a multipart request; what was spooled to disk is gone afterwards. Raises InvalidInput."""
-    limit = upload_bytes + MAX_BYTES + FORM_BYTES
+    limit = upload_bytes + REFERENCE_BYTES + FORM_BYTES
     length = request.headers.get("content-length", "")
     if length.isascii() and length.isdecimal() and (len(length) > LENGTH_DIGITS or int(length) > limit):
         raise _too_large(upload_bytes)
     counted = Request(request.scope, at_most(request.receive, limit, _too_large(upload_bytes)))
-    faults = {"file": (upload_bytes, _too_large(upload_bytes)), "reference": (MAX_BYTES, reference_too_large())}
+    faults = {"file": (upload_bytes, _too_large(upload_bytes)), "reference": (REFERENCE_BYTES, reference_too_large())}
     parser = _FileParser(request.headers, counted.stream(), faults)
     try:
         form = await _parsed(parser)

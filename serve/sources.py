@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 
 from models.errors import InputTooLarge, NotFound
-from models.record import Options, UploadedRun, VideoInput
-from models.reference import MAX_BYTES
+from models.record import REFERENCE_BYTES, Options, UploadedRun, VideoInput
 from serve.store import Store
 from serve.uploads import CompletedUpload, Uploads
 from serve.videos import Videos
@@ -89,7 +88,7 @@ async def _uploaded(store: Store, uploads: Uploads, wanted: UploadedRun, key: st
     reference = None
     if wanted.reference:
         heard = await uploads.completed(wanted.reference, key)
-        if heard.size > MAX_BYTES:
+        if heard.size > REFERENCE_BYTES:
             raise reference_too_large()
         reference = SentReference(await _path(store, heard), heard.name, heard.token)
     return Sent(await _path(store, upload), upload.name, upload.token, with_seed(wanted.options), reference)
@@ -103,7 +102,7 @@ async def _path(store: Store, upload: CompletedUpload) -> str:
 
 def reference_too_large() -> InputTooLarge:
     """A reference that is beyond the limit."""
-    return InputTooLarge(f"the reference is larger than the {MAX_BYTES >> 20} MiB that are listened to")
+    return InputTooLarge(f"the reference is larger than the {REFERENCE_BYTES >> 20} MiB that are listened to")
 
 
 def with_seed(options: Options) -> Options:

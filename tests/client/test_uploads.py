@@ -53,6 +53,28 @@ def test_beside_a_large_file_a_reference_goes_up_in_parts_too_and_is_deleted_whe
     assert [len(upload.content) for upload in fake.tus.uploads.values()] == [film_size]
 
 
+def test_the_reference_goes_up_first_and_is_deleted_when_its_file_is_refused(
+    fake: Fake, call: Call, film: Path
+) -> None:
+    def refuse(sent: int, total: int) -> None:
+        assert [len(upload.content) for upload in fake.tus.uploads.values()] == [300, 0]
+        raise RequestRefused("too large")
+
+    with pytest.raises(RequestRefused):
+        submit(call, fake, film, reference=io.BytesIO(bytes(300)), on_upload=refuse)
+    assert [len(upload.content) for upload in fake.tus.uploads.values()] == [0]
+
+
+@pytest.mark.parametrize("film_size", [100, 7000])
+def test_a_reference_that_is_too_large_is_refused_before_anything_is_sent(
+    fake: Fake, call: Call, tmp_path: Path, film_size: int
+) -> None:
+    (tmp_path / "concert.wav").write_bytes(bytes(16 * 2**20 + 1))
+    with pytest.raises(RequestRefused, match=r"the reference concert\.wav is larger than the 16 MiB that are listened"):
+        submit(call, fake, io.BytesIO(bytes(film_size)), reference=tmp_path / "concert.wav")
+    assert fake.asked == []
+
+
 def test_a_reference_that_no_run_is_made_of_is_deleted_with_its_file(fake: Fake, call: Call, film: Path) -> None:
     fake.refuse_runs = [(415, {})]
     with pytest.raises(RequestRefused):
