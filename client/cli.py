@@ -90,7 +90,8 @@ def enhance(
 ) -> None:
     """Give a video or an image the sound it deserves."""
     options = format_from(output, options_from(given))
-    source, sound = source_from(file), readable(reference, flag="--reference") if reference else None
+    source = source_from(file)
+    sound = readable(reference, flag="--reference") if reference is not None else None
     path = source if isinstance(source, Path) else None
     beside = str(path.parent) if path else STDOUT
     stem = path.stem if path else "stdin"

@@ -104,8 +104,8 @@ def source_from(file: str) -> Source:
 def readable(file: str, *, flag: str) -> Path:
     """A file that can be read. Raises typer.BadParameter about this flag."""
     path = Path(file)
-    if not path.exists():
-        raise typer.BadParameter(f"there is no file {file}", param_hint=flag)
+    if not file or not path.exists():  # an empty name would be this folder
+        raise typer.BadParameter(f"there is no file {file or repr(file)}", param_hint=flag)
     if path.is_dir():
         raise typer.BadParameter(f"{file} is a folder", param_hint=flag)
     if not os.access(path, os.R_OK):

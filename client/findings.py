@@ -117,7 +117,7 @@ def _video_input(record: Record) -> list[str]:
     came = record.video_input
     size = f"{came.width}×{came.height}"
     heard = came.reference
-    like = [f"to sound like {heard.name}, of which {heard.seconds:.1f} s are heard"] if heard else []
+    like = [f"to sound like {heard.name} ({heard.seconds:.1f} s)"] if heard else []
     if came.media == "image":
         return [f"{came.name}: {came.container} image, {size}; shown for {came.result_seconds:g} s", *like]
     codec = next((stream.codec for stream in came.streams if stream.kind == "video"), "")
@@ -193,7 +193,7 @@ def _stem(stem: Stem) -> str:
     if stem.steps is not None:
         parts.append(_count(stem.steps, "step"))
     if stem.candidates > 1:
-        parts.append(f"best of {stem.candidates}" + (f" (score {stem.score:.2f})" if stem.score is not None else ""))
+        parts.append(_choice(stem))
     if stem.loops:
         parts.append("a loop")
     if stem.reference:
@@ -204,6 +204,15 @@ def _stem(stem: Stem) -> str:
     if stem.prompt_words_unread and not stem.notes:  # which versions before the third did not have
         parts.append(f"the prompt's last {_count(stem.prompt_words_unread, 'word')} not read")
     return ", ".join(parts)
+
+
+def _choice(stem: Stem) -> str:
+    """Of several candidates, which this is, and why."""
+    if stem.score is None:
+        return f"{stem.candidates} made, not ranked"
+    # What the third version of the record added; before it, nobody knows which one was the best.
+    which = f"the {_ordinal(stem.chosen + 1)} of" if stem.ranking else "best of"
+    return f"{which} {stem.candidates} (score {stem.score:.2f})"
 
 
 def _reconstruction(record: Record) -> list[str]:
@@ -223,6 +232,11 @@ def _reconstruction(record: Record) -> list[str]:
 
 def _rate(sample_rate: int, channels: int) -> str:
     return f"{sample_rate / 1000:g} kHz {({1: 'mono', 2: 'stereo'}).get(channels, f'{channels} channels')}"
+
+
+def _ordinal(number: int) -> str:
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th") if number // 10 % 10 != 1 else "th"
+    return f"{number}{ending}"
 
 
 def _count(number: int, thing: str) -> str:

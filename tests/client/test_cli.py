@@ -88,6 +88,22 @@ def test_a_sound_to_sound_like_goes_along(fake: Fake, video: Path, tmp_path: Pat
     assert "Invalid value for --reference: there is no file" in re.sub(r"[│╭╰─╮╯\s]+", " ", ended.stderr)
 
 
+def test_a_reference_without_a_name_is_not_none(fake: Fake, video: Path) -> None:
+    ended = immersivaudio("enhance", video, "--reference", "", fake=fake)
+    assert (ended.exit_code, fake.asked) == (2, [])
+    assert "Invalid value for --reference: there is no file ''" in re.sub(r"[│╭╰─╮╯\s]+", " ", ended.stderr)
+
+
+def test_a_reference_that_is_too_large_is_refused_by_name_before_anything_is_sent(
+    fake: Fake, video: Path, tmp_path: Path
+) -> None:
+    with (tmp_path / "concert.wav").open("wb") as file:
+        file.truncate(16 * 2**20 + 1)
+    ended = immersivaudio("enhance", video, "--reference", tmp_path / "concert.wav", "--json", fake=fake)
+    told = "immersivaudio: the reference concert.wav is larger than the 16 MiB that are listened to\n"
+    assert (ended.exit_code, ended.stderr, fake.asked) == (2, told, [])
+
+
 def test_candidates_that_were_kept_are_written_beside_the_result(fake: Fake, video: Path) -> None:
     fake.log, fake.keep_the_log = a_choice(video_input()), True
     ended = immersivaudio("enhance", video, "--candidates", "2", "--keep-candidates", fake=fake)
@@ -97,7 +113,7 @@ def test_candidates_that_were_kept_are_written_beside_the_result(fake: Fake, vid
     assert fake.artifacts == ["video", "music-1", "music-2"]
     assert all(video.with_name(name).read_bytes() == b"the result" for name in beside)
     music = next(line for line in ended.stderr.splitlines() if line.startswith("audio_generation: music"))
-    assert "best of 2 (score 0.41), a loop; music: 2 words at the end of the prompt were not read" in music
+    assert "the 2nd of 2 (score 0.41), a loop; music: 2 words at the end of the prompt were not read" in music
 
 
 def test_a_candidate_is_not_written_over_another_file_either(fake: Fake, video: Path) -> None:

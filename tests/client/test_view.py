@@ -20,6 +20,7 @@ from models.record import (
     Options,
     Outputs,
     Progress,
+    RankedCandidate,
     Record,
     Reference,
     Started,
@@ -129,7 +130,7 @@ def test_a_model_of_another_rate_is_told_as_it_is() -> None:
     )
     record = Record(video_input=video_input()).append(Outputs(audio_generation=AudioGeneration(stems=(made,))))
     assert findings(record, "audio_generation") == [
-        "music: 12.0 s, seed 7, 200 steps, best of 3, made at 16 kHz mono, the prompt's last 1 word not read"
+        "music: 12.0 s, seed 7, 200 steps, 3 made, not ranked, made at 16 kHz mono, the prompt's last 1 word not read"
     ]
     assert draft_note(record) is None
 
@@ -146,7 +147,18 @@ def test_what_became_of_a_stem_is_told_with_its_notes() -> None:
         "music: 5 words at the end of the prompt were not read",
         "music: and more [31m",
     ]
-    assert findings(record, "video_input")[1] == "to sound like drums.mp3, of which 2.0 s are heard"
+    assert findings(record, "video_input")[1] == "to sound like drums.mp3 (2.0 s)"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"), [(0, "the 1st of 8"), (1, "the 2nd of 8"), (2, "the 3rd of 8"), (3, "the 4th of 8")]
+)
+def test_of_candidates_that_were_ranked_it_is_told_which_was_chosen(chosen: int, told: str) -> None:
+    ranking = tuple(RankedCandidate(score=0.1) for _ in range(8))
+    changed = {"candidates": 8, "score": 0.514, "chosen": chosen, "ranking": ranking}
+    made = AudioGeneration(stems=(stem("music").model_copy(update=changed),))
+    record = Record(video_input=video_input()).append(Outputs(audio_generation=made))
+    assert findings(record, "audio_generation") == [f"music: 12.0 s, seed 7, {told} (score 0.51)"]
 
 
 def test_of_many_kinds_of_objects_the_most_frequent_are_named() -> None:
