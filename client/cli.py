@@ -23,7 +23,7 @@ from client.delivery import STDOUT, delivery_to, format_from, likely_format, pri
 from client.errors import ClientError, RunCancelled, ServiceUnreachable
 from client.exit_codes import API_KEY, complain, exit_code, exit_codes, say
 from client.findings import printable, state, summary
-from client.flags import PANEL, edit_flags, edits_from, option_flags, options_from, with_flags
+from client.flags import PANEL, changes_from, edit_flags, edits_from, option_flags, options_from, with_flags
 from client.protocol import finished
 from client.view import NoView, View, view_for
 from models.record import ModuleInfo, Run
@@ -128,7 +128,7 @@ def rerun(
     **given: Any,
 ) -> None:
     """Make a new run from RUN, with some things changed. What they don't touch is kept; nothing is uploaded again."""
-    options = format_from(output, options_from(given))
+    options = format_from(output, changes_from(given))
     changes = options.model_dump(mode="json", exclude_unset=True)
     edits = edits_from(given)
     delivery = delivery_to(output or ".", as_json=as_json, force=force)

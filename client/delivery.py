@@ -126,7 +126,7 @@ def format_from(output: str | None, options: Options) -> Options:
         return options
     if options.format not in (None, ending):
         raise typer.BadParameter(f"OUT ends in .{ending}, --format says {options.format}", param_hint="--output")
-    return Options.model_validate(options.model_dump(exclude_unset=True) | {"format": ending})
+    return options.model_copy(update={"format": ending})
 
 
 def likely_format(file: str, options: Options) -> str:

@@ -88,6 +88,13 @@ def edit_flags() -> list[inspect.Parameter]:
     ]
 
 
+def changes_from(given: dict[str, Any]) -> Options:
+    """As `options_from`, of a rerun: what is not given is not the default, but what the run had."""
+    several = {"candidates": 2} if given["keep_candidates"] and given["candidates"] is None else {}
+    options = options_from(given | several)
+    return Options.model_construct(options.model_fields_set - set(several), **dict(options))
+
+
 def options_from(given: dict[str, Any]) -> Options:
     """The options that these flags ask for, and no other set. Raises typer.BadParameter, which says what is allowed."""
     wanted = {name: value for name, value in given.items() if name in Options.model_fields and value is not None}

@@ -62,11 +62,12 @@ class Options(Frozen):
     guidance: float | None = Field(None, ge=1, le=20)
     """How closely the audio model follows the prompt. None: the model's default."""
     candidates: int = Field(1, ge=1, le=8)
-    """Candidates made per stem; the one that fits its prompt best is used."""
+    """Candidates made per stem. Models that can rank them use the one that fits its prompt best, others the first."""
     keep_candidates: bool = False
-    """Keep all candidates of a stem as files, not the best alone."""
+    """Keep all candidates of a stem as files, not the chosen one alone. Needs 2 candidates or more."""
     loop: bool = False
-    """Let the sound's end go over into its beginning, for what is played in a circle. Asked of models that can."""
+    """Let the sound's end go over into its beginning, for what is played in a circle. Without a seam in wav and flac; other
+    formats add a moment at the joint. Asked of models that can."""
     reference_weight: float = Field(0.5, ge=0, le=1)
     """How much a reference counts beside the words: 0 not at all, 1 alone. Without a reference, it has no effect."""
     seconds: float = Field(10, ge=0.1, le=1800)
@@ -86,6 +87,12 @@ class Options(Frozen):
     def _asks_for_something(self) -> Self:
         if not (self.music or self.sounds):
             raise ValueError("ask for music, for sounds or for both: neither is nothing to do")
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_several(self) -> Self:
+        if self.keep_candidates and self.candidates == 1:
+            raise ValueError("keep_candidates keeps several: ask for 2 candidates or more")
         return self
 
     @property

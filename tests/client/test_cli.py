@@ -152,6 +152,7 @@ def test_loudness_can_be_left_alone(fake: Fake, video: Path) -> None:
         (["--format", "avi"], "one of mp4, mov, mkv, webm, wav, flac, mp3, m4a, ogg"),
         (["--music-prompt", "x" * 1001], "at most 1000 characters"),
         (["--no-music", "--no-sounds"], "ask for music, for sounds or for both"),
+        (["--keep-candidates"], "keep_candidates keeps several: ask for 2 candidates or more"),
         (["--loudness-lufs", "-20", "--no-loudness"], "exclude each other"),
         (["--format", "mp4", "-o", "x.wav"], "OUT ends in .wav, --format says mp4"),
         (["--server", "localhost:8000"], "write it like http://127.0.0.1:8000"),

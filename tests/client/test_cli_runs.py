@@ -40,6 +40,14 @@ def test_a_rerun_sends_the_flags_that_were_given_and_saves_the_new_result(fake: 
     assert f"accepted as {RERUN_ID}, a rerun of {RUN_ID}" in ended.stderr.splitlines()
 
 
+def test_a_rerun_may_keep_candidates_when_the_run_had_several(fake: Fake) -> None:
+    immersivaudio("rerun", RUN_ID, "--keep-candidates", "-o", "again.wav", fake=fake)
+    assert json.loads(fake.reruns[0][2]) == {"options": {"keep_candidates": True, "format": "wav"}}
+    ended = immersivaudio("rerun", RUN_ID, "--keep-candidates", "--candidates", "1", fake=fake)
+    assert (ended.exit_code, len(fake.reruns)) == (2, 1)
+    assert "ask for 2 candidates or more" in plain(ended.stderr)
+
+
 def test_a_rerun_without_flags_changes_nothing(fake: Fake) -> None:
     assert immersivaudio("rerun", RUN_ID, fake=fake).exit_code == 0
     assert json.loads(fake.reruns[0][2]) == {}

@@ -114,5 +114,4 @@ def test_where_a_reference_lies_is_no_input_but_what_it_is(tmp_path: Path) -> No
     assert inputs(REFERENCE, reference_weight=0.6) != one
     assert inputs(REFERENCE, reference_weight=0) == inputs(None)
     assert inputs(None, reference_weight=0.6) == inputs(None)
-    assert inputs(None, keep_candidates=True) == inputs(None)
     assert inputs(None, candidates=2, keep_candidates=True) != inputs(None, candidates=2)

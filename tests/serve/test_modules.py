@@ -157,7 +157,7 @@ CHANGES: dict[str, tuple[object, list[str]]] = {
     "steps": (7, ["music", "sounds"]),
     "guidance": (7, ["music", "sounds"]),
     "candidates": (2, ["music", "sounds"]),
-    "keep_candidates": (True, []),  # of several; see below
+    "keep_candidates": (False, []),  # of several; see below
     "loop": (True, ["music", "sounds"]),
     "reference_weight": (0.1, []),  # of a reference; see below
     "seconds": (7, []),  # of a still image; see below
