@@ -42,7 +42,7 @@ class MediaLimits(Frozen):
     """What is too large to be worked with."""
 
     max_seconds: float = Field(4 * 3600, gt=0, le=24 * 3600)
-    """Longest video."""
+    """Longest video, and longest time that an image is shown."""
     max_pixels: int = Field(8192 * 8192, ge=1, le=89_478_485)
     """Largest frame or image, width times height. Pillow warns of images beyond the upper bound."""
     max_side: int = Field(16_384, ge=1, le=65_535)
@@ -56,6 +56,13 @@ class MediaLimits(Frozen):
             raise InputTooLarge(
                 f"its picture is {width} x {height} pixels; at most {self.max_pixels} pixels "
                 f"and {self.max_side} on a side are allowed"
+            )
+
+    def check_seconds(self, options: Options) -> None:
+        """Raise InputTooLarge for an image that is to be shown for longer than a video may last."""
+        if options.seconds > self.max_seconds:
+            raise InputTooLarge(
+                f"seconds = {options.seconds:g} is asked for; at most {self.max_seconds:g} s are allowed"
             )
 
 
@@ -113,6 +120,8 @@ def probe(source: SourceFile, *, options: Options, limits: MediaLimits) -> Video
     name, path = display_name(source.name), source.path
     try:
         seen = _look_at_image(path, limits=limits) or _look_at_video(path, limits=limits)
+        if seen.media == "image":
+            limits.check_seconds(options)
     except InvalidInput as error:
         raise type(error)(f"{name}: {error}") from error
     return VideoInput(

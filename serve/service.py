@@ -23,6 +23,7 @@ from models.record import (
     Record,
     Rerun,
     Run,
+    Stem,
     UploadedRun,
     VideoInput,
 )
@@ -40,6 +41,7 @@ from serve.uploads import Uploads
 from serve.videos import Videos, holder
 
 ARTIFACTS = ("video", "audio", "music", "sounds", "frame", "source", "reference")
+KEPT = "of the candidates that a run keeps music-1, music-2 …, sounds-1 …"
 NUDGE_SECONDS = 5.0
 ENDED_KEPT = 256  # ended runs in memory
 _CANDIDATE = re.compile(r"(music|sounds)-\d{1,2}", re.ASCII)
@@ -164,6 +166,8 @@ class RunService:
         old = await self.run(run_id, key)
         options, outputs = changed(old.record, wanted)
         video_input = old.record.video_input.model_copy(update={"options": with_seed(options)})
+        if video_input.media == "image":
+            self._settings.limits_of_all.check_seconds(options)
         self._admission.check_size(video_input)
         return await to_the_end(self._rerun(old, video_input, outputs))
 
@@ -218,7 +222,8 @@ class RunService:
         run = await self.run(run_id, key)
         paths = _artifacts(run.record)
         if name not in paths and not _CANDIDATE.fullmatch(name):
-            raise NotFound(f"there is no artifact {name[:40]!r}; there are {', '.join(paths)}")
+            kept = "" if any(map(_CANDIDATE.fullmatch, paths)) else f", and {KEPT}"
+            raise NotFound(f"there is no artifact {name[:40]!r}; there are {', '.join(paths)}{kept}")
         path = paths.get(name)
         blob = await self._store.blob(path) if path else None
         if blob is None:
@@ -260,9 +265,13 @@ def _artifacts(record: Record) -> dict[str, str | None]:
     found["frame"] = record.selected.path if record.selected else None
     if made:
         found["audio" if made.picture == "none" else "video"] = made.path
-    for stem in record.audio_generation.stems if record.audio_generation else ():
+    for stem in _stems(record):
         found |= {stem.kind: stem.path, **stem.kept}
     return found
+
+
+def _stems(record: Record) -> tuple[Stem, ...]:
+    return record.audio_generation.stems if record.audio_generation else ()
 
 
 def _why(run: Run, name: str) -> str:
@@ -270,10 +279,19 @@ def _why(run: Run, name: str) -> str:
     kind, _, candidate = name.partition("-")
     if kind in ("music", "sounds") and kind not in options.stems:
         return "it was not asked for"
-    if candidate and not (options.keep_candidates and options.candidates > 1):
-        return "candidates were not asked to be kept"
+    if candidate:
+        return _why_no_candidate(run, kind)
     if name == "reference":
         return "it was given none"
     if name in ("video", "audio") and made:
         return f"the result is {made.format}: ask for {'video' if made.picture != 'none' else 'audio'}"
     return f"the run is {run.status}"
+
+
+def _why_no_candidate(run: Run, kind: str) -> str:
+    if not run.record.video_input.options.keep_candidates:
+        return "candidates were not asked to be kept"
+    made = next((stem.candidates for stem in _stems(run.record) if stem.kind == kind), None)
+    if made is None:
+        return f"the run is {run.status}"
+    return f"one was made: it is {kind}" if made == 1 else f"{made} were made: {kind}-1 to {kind}-{made}"

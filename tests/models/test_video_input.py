@@ -286,6 +286,14 @@ def test_limits_are_settings_and_messages_state_them(tmp_path: Path) -> None:
         MediaLimits(max_seconds=0)
 
 
+def test_an_image_may_be_shown_for_as_long_as_a_video_may_last(tmp_path: Path) -> None:
+    image = make_image(tmp_path / "still.jpg")
+    assert look_at(image, max_seconds=10).options.seconds == 10
+    told = "still.jpg: seconds = 10 is asked for; at most 9.5 s are allowed"
+    assert refusal(image, InputTooLarge, max_seconds=9.5) == told
+    assert look_at(make_video(tmp_path / "clip.mp4", frames=50), max_seconds=9.5).media == "video"
+
+
 @pytest.fixture
 def trap(tmp_path: Path) -> Iterator[Trap]:
     trap = Trap(tmp_path)

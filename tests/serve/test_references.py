@@ -121,7 +121,7 @@ async def test_a_sketch_cannot_listen_and_says_so(http: httpx.AsyncClient, video
         )
     answer = await http.get(f"/v1/runs/{run.id}/artifacts/music-1")
     assert answer.status_code == 404
-    assert "this run has none: music-1" in answer.json()["detail"]
+    assert answer.json()["detail"] == "this run has none: music-1 (one was made: it is music)"
 
 
 async def test_a_sketch_makes_a_loop(http: httpx.AsyncClient, tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ async def test_what_cannot_be_listened_to_is_refused_and_nothing_is_left(
 
 async def test_a_reference_must_be_one_file(studio: httpx.AsyncClient, video: Path, drums: Path) -> None:
     twice = await submit(studio, video, drums, drums)
-    assert twice.status_code in (400, 422), twice.text
+    assert (twice.status_code, "several parts 'reference'" in twice.text) == (422, True)
     several = [("reference", ("a", b"a")), ("reference", ("b", b"b"))]
     answer = await studio.post("/v1/runs", files=several)
     assert (answer.status_code, "several parts 'reference'" in answer.text) == (422, True)
@@ -264,15 +264,46 @@ async def test_candidates_that_are_kept_are_files_of_the_run(
     assert {stem.origin for stem in stems_of(again)} == {"cached"}
 
 
+async def test_an_image_is_not_shown_for_longer_than_sound_is_made_neither_at_first_nor_in_a_rerun(
+    model: Model, tmp_path: Path
+) -> None:
+    image = media_factory.make_image(tmp_path / "photo.jpg")
+    settings = {"store": str(tmp_path / "store"), "limits": {"max_seconds": 5}}
+    told = "seconds = 6 is asked for; at most 5 s are allowed"
+    async with local_http(AppSettings.model_validate(settings)) as http:
+        answer = await submit(http, image, seconds=6)
+        assert (answer.status_code, answer.json()["detail"]) == (413, f"photo.jpg: {told}")
+        run = await followed(http, await submit(http, image, seconds=1))
+        answer = await http.post(f"/v1/runs/{run.id}/rerun", json={"options": {"seconds": 6}})
+        assert (answer.status_code, answer.json()["detail"]) == (413, told)
+
+
+async def test_one_candidate_is_not_kept_beside_itself(studio: httpx.AsyncClient, video: Path) -> None:
+    told = "keep_candidates keeps several: ask for 2 candidates or more"
+    answer = await submit(studio, video, keep_candidates=True)
+    assert (answer.status_code, answer.json()["detail"]) == (422, f"options: {told}")
+    run = await followed(studio, await submit(studio, video, candidates=2, keep_candidates=True))
+    answer = await studio.post(f"/v1/runs/{run.id}/rerun", json={"options": {"candidates": 1}})
+    assert (answer.status_code, answer.json()["detail"]) == (422, f"options: {told}")
+
+
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("music-4", {"candidates": 3, "keep_candidates": True}, "this run has none: music-4"),
+        (
+            "music-4",
+            {"candidates": 3, "keep_candidates": True},
+            "none: music-4 (3 were made: music-1 to music-3)",
+        ),
         ("music-1", {"candidates": 3}, "candidates were not asked to be kept"),
-        ("music-1", {"keep_candidates": True}, "candidates were not asked to be kept"),
         ("sounds-1", {"candidates": 2, "keep_candidates": True, "sounds": False}, "it was not asked for"),
         ("reference", {}, "it was given none"),
-        ("drums-1", {"candidates": 2, "keep_candidates": True}, "source, reference, music-1, music-2, sounds-1"),
+        (
+            "drums-1",
+            {"candidates": 2, "keep_candidates": True},
+            "source, reference, music-1, music-2, sounds-1, sounds-2",
+        ),
+        ("drums-1", {}, "source, reference, and of the candidates that a run keeps music-1, music-2 …, sounds-1 …"),
     ],
 )
 async def test_a_candidate_that_is_not_there_says_why(
