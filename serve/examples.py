@@ -7,8 +7,10 @@ from pydantic import BaseModel
 
 from models.record import (
     MODULES,
+    SCHEMA_VERSION,
     Accepted,
     Box,
+    Cancelled,
     DetectedObject,
     Event,
     Finished,
@@ -96,18 +98,24 @@ _OUTPUTS = (
     ),
 )
 _EVENTS: list[Event] = [
-    Accepted(seq=1, at=1_790_000_000.0, video_input=_INPUT),
-    Started(seq=2, at=1_790_000_000.1, owner="5f0c"),
+    Accepted(schema_version=SCHEMA_VERSION, seq=1, at=1_790_000_000.0, video_input=_INPUT),
+    Started(schema_version=SCHEMA_VERSION, seq=2, at=1_790_000_000.1, owner="5f0c"),
     *(
-        ModuleDone(seq=seq, at=1_790_000_000.0 + seq, module=module, output=output, seconds=0.9)
+        ModuleDone(
+            schema_version=SCHEMA_VERSION, seq=seq, at=1_790_000_000.0 + seq, module=module, output=output, seconds=0.9
+        )
         for seq, (module, output) in enumerate(zip(MODULES[1:], _OUTPUTS, strict=False), start=3)
     ),
 ]
 _PROGRESS = Progress(module="audio_generation", part="music", step=12, steps=20)
-_LAST = Finished(seq=10, at=1_790_000_020.0)
+_LAST = Finished(schema_version=SCHEMA_VERSION, seq=10, at=1_790_000_020.0)
 
 FRAME = f"{_FRAMES}/0001.jpg"
-RUN = fold("0b5c9f5d2a1e4c0f8a7b6c5d4e3f2a1b", _EVENTS).model_dump(mode="json")
+_ID = "0b5c9f5d2a1e4c0f8a7b6c5d4e3f2a1b"
+_STOPPED = Cancelled(schema_version=SCHEMA_VERSION, seq=len(_EVENTS) + 1, at=1_790_000_012.0)
+RUN = fold(_ID, _EVENTS).model_dump(mode="json")
+ACCEPTED_RUN = fold(_ID, _EVENTS[:1]).model_dump(mode="json")
+CANCELLED_RUN = fold(_ID, [*_EVENTS, _STOPPED]).model_dump(mode="json")
 SSE_STREAM = (
     "".join(f"id: {event.seq}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n" for event in _EVENTS[:2])
     + f"event: progress\ndata: {_PROGRESS.model_dump_json()}\n\n: heartbeat\n\n"
@@ -127,6 +135,7 @@ LOADED = [
 ]
 
 UPLOAD = "2f1b0b5c9f5d4c0f8a7b6c5d4e3f2a1b"
+_SOUND = "8c2e0b5c9f5d4c0f8a7b6c5d4e3f2a1b"  # an upload too
 
 
 def _json(kind: type[BaseModel], example: Any) -> dict[str, Any]:
@@ -162,7 +171,7 @@ SUBMISSION: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": _json(UploadedRun, {"upload": UPLOAD, "options": {"seed": 7}}),
+            "application/json": _json(UploadedRun, {"upload": UPLOAD, "options": {"seed": 7}, "reference": _SOUND}),
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
@@ -186,6 +195,7 @@ SUBMISSION: dict[str, Any] = {
                 },
                 "example": {
                     "file": "(the bytes of beach.mp4)",
+                    "reference": "(the bytes of drums.wav; without one, the words alone decide)",
                     "options": '{"sound_prompt": "gentle surf", "seed": 7}',
                 },
             },
@@ -216,7 +226,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 _DETAILS = {
-    400: "Too many files. Maximum number of files is 2.",
+    400: "Part exceeded maximum size of 64KB.",
     409: "0 of 2345678 bytes have come in",
     404: "there is no run 'latest': an id is 32 hexadecimal digits",
     413: "the file is larger than the 64 MiB that are taken in one request",

@@ -3,15 +3,15 @@
 import errno
 import hashlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
-from starlette.datastructures import FormData, Headers
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import Message, Receive
@@ -43,7 +43,9 @@ class _FileParser(MultiPartParser):
         self, headers: Headers, stream: AsyncGenerator[bytes], faults: Mapping[str, tuple[int, InputTooLarge]]
     ) -> None:
         """`faults`: by the names of the files, the most bytes, and what is raised beyond."""
-        super().__init__(headers, stream, max_files=len(faults), max_fields=1, max_part_size=FORM_BYTES)
+        self._names = {*faults, "options"}
+        most = len(self._names)  # one more is there twice, or unknown, which is said below
+        super().__init__(headers, stream, max_files=most, max_fields=most, max_part_size=FORM_BYTES)
         self._faults = faults
         self._sizes: dict[str, int] = {}
         self._sums = {name: hashlib.md5(usedforsecurity=False) for name in faults}
@@ -51,15 +53,16 @@ class _FileParser(MultiPartParser):
     def on_headers_finished(self) -> None:
         super().on_headers_finished()
         name = self._current_part.field_name
-        if self._current_part.file is None:
-            return
-        if name == "options":
-            raise InvalidOptions("`options` is JSON text, not a file")
-        if name not in self._faults:
+        if name not in self._names:
             raise _unknown(name)
         if name in self._sizes:
             raise InvalidInput(f"there are several parts {name!r}: a submission has one")
         self._sizes[name] = 0
+        is_file = self._current_part.file is not None
+        if is_file and name == "options":
+            raise InvalidOptions("`options` is JSON text, not a file")
+        if not is_file and name != "options":
+            raise InvalidInput(f"`{name}` is a file: send it with a file name")
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         super().on_part_data(data, start, end)
@@ -72,11 +75,13 @@ class _FileParser(MultiPartParser):
             self._sums[name].update(memoryview(data)[start:end])
 
     def file(self, form: FormData, name: str) -> Incoming | None:
-        """The file of this name, if there is one. Raises InvalidInput for a part that is none."""
+        """The file of this name, if there is one."""
         sent = form.get(name)
-        if isinstance(sent, str):
-            raise InvalidInput(f"`{name}` is a file: send it with a file name")
-        return Incoming(sent.file, sent.filename or "", self._sums[name].hexdigest()) if sent else None
+        return (
+            Incoming(sent.file, sent.filename or "", self._sums[name].hexdigest())
+            if isinstance(sent, UploadFile)
+            else None
+        )
 
     def close(self) -> None:
         """Let go of what was spooled to disk, also of a file in whose middle the form broke off: that is no part of the form."""
@@ -96,8 +101,6 @@ async def submission(request: Request, *, upload_bytes: int) -> AsyncIterator[Su
     parser = _FileParser(request.headers, counted.stream(), faults)
     try:
         form = await _parsed(parser)
-        if unknown := sorted(set(form) - {"file", "reference", "options"}):
-            raise _unknown(unknown[0])
         file, reference = parser.file(form, "file"), parser.file(form, "reference")
         if file is None:
             raise InvalidInput("there is no file: send it as the part `file`, with a file name")
@@ -134,21 +137,40 @@ def parsed_json(kind: type[M], text: bytes, *, what: str = "") -> M:
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
-        raise InvalidOptions(f"{what}{': ' if what else ''}{sentence(error.errors())}") from error
+        raise InvalidOptions(f"{what}{': ' if what else ''}{sentence(error.errors(), kind)}") from error
 
 
-def sentence(faults: list[Any]) -> str:
-    """What pydantic found wrong, in words."""
-    told = []
-    for fault in faults[:5]:
-        place = ".".join(str(part) for part in fault["loc"])
-        given = (
-            ""
-            if fault["type"] in ("missing", "json_invalid")
-            else f", not {json.dumps(fault['input'], default=str)[:80]}"
-        )
-        told.append(f"{place + ': ' if place else ''}{fault['msg'].removeprefix('Value error, ')}{given}")
-    return "; ".join(told)
+def sentence(faults: list[Any], kind: type[BaseModel] | None = None) -> str:
+    """What pydantic found wrong, in words. `kind`: what the whole was to be."""
+    return "; ".join(_told(fault, kind) for fault in faults[:5])
+
+
+def _told(fault: Any, kind: type[BaseModel] | None) -> str:
+    *above, last = fault["loc"] or [""]
+    place = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden" and (holder := _model_at(kind, above)):
+        thing = f"option {str(last)[:80]}" if holder is Options else f"field {place[:80]}"
+        return f"there is no {thing}; there are {', '.join(holder.model_fields)}"
+    # Of several fields that do not go together, the sentence says which.
+    whole = fault["type"] in ("missing", "json_invalid", "value_error")
+    given = "" if whole else f", not {json.dumps(fault['input'], default=str)[:80]}"
+    return f"{place + ': ' if place else ''}{fault['msg'].removeprefix('Value error, ')}{given}"
+
+
+def _model_at(kind: type[BaseModel] | None, place: Sequence[str | int]) -> type[BaseModel] | None:
+    """The class of what stands at this place; None where it isn't known."""
+    for part in place:
+        if kind and isinstance(part, str):
+            field = kind.model_fields.get(part)
+            kind = _model_in(field.annotation) if field else None
+    return kind
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """Of `tuple[Stem, ...] | None` it is Stem."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
 
 
 def at_most(receive: Receive, limit: int, fault: Exception) -> Receive:

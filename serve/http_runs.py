@@ -15,7 +15,7 @@ from serve.access import key_of
 from serve.forms import json_body, submission
 from serve.log import Heartbeat
 from serve.ranges import artifact_response
-from serve.service import ARTIFACTS, RunService
+from serve.service import ARTIFACTS, KEPT, RunService
 from serve.store import Blob
 
 logger = logging.getLogger("ray.serve")
@@ -23,7 +23,7 @@ logger = logging.getLogger("ray.serve")
 NDJSON = "application/x-ndjson"
 SSE = "text/event-stream"
 
-NAMES = f"One of {', '.join(ARTIFACTS)}; or of the candidates that a run keeps: music-1, music-2 …, sounds-1 …"
+NAMES = f"One of {', '.join(ARTIFACTS)}; and {KEPT}"
 Name = Annotated[str, Path(description=NAMES, examples=["video"])]
 FilePath = Annotated[str, Path(description="As a record names it.", examples=[examples.FRAME])]
 Follow = Annotated[bool, Query(description="Answer with the run's events instead, until it ends.")]
@@ -35,7 +35,7 @@ EVENT_STREAM: dict[str, Any] = {
     "content": {SSE: {"example": examples.SSE_STREAM}, NDJSON: {"example": examples.NDJSON_STREAM}},
 }
 ACCEPTED: dict[int | str, dict[str, Any]] = {
-    202: examples.of("The run. `Location` says where it is.", examples.RUN),
+    202: examples.of("The run. `Location` says where it is.", examples.ACCEPTED_RUN),
     200: EVENT_STREAM,
 }
 
@@ -109,7 +109,7 @@ def _add_run(app: FastAPI, service: RunService) -> None:
     @app.post(
         "/v1/runs/{run_id}/cancel",
         responses={
-            200: examples.of("The run, cancelled, or as it had ended.", examples.RUN),
+            200: examples.of("The run, cancelled, or as it had ended.", examples.CANCELLED_RUN),
             **examples.problems(404, 422),
         },
         summary="Stop a run",
@@ -121,7 +121,7 @@ def _add_run(app: FastAPI, service: RunService) -> None:
         "/v1/runs/{run_id}",
         status_code=HTTPStatus.NO_CONTENT,
         responses={
-            202: examples.of("The run had not ended: it is cancelled, and still there.", examples.RUN),
+            202: examples.of("The run had not ended: it is cancelled, and still there.", examples.CANCELLED_RUN),
             204: {"description": "The run had ended, and is deleted."},
             **examples.problems(404, 422),
         },

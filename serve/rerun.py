@@ -38,7 +38,7 @@ def _options(options: Options, wanted: Rerun) -> Options:
     try:
         return Options.model_validate(options.model_dump() | wanted.options)
     except ValidationError as error:
-        raise InvalidOptions(f"options: {sentence(error.errors())}") from error
+        raise InvalidOptions(f"options: {sentence(error.errors(), Options)}") from error
 
 
 def _edited(record: Record, edits: Edits) -> Outputs:

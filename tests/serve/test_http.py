@@ -12,7 +12,20 @@ import httpx
 import pytest
 
 from models.errors import DamagedMedia
-from models.record import Finished, Module, ModuleDone, ModuleInfo, Options, Outputs, Record, Started, VideoInput
+from models.record import (
+    SCHEMA_VERSION,
+    Finished,
+    Module,
+    ModuleDone,
+    ModuleInfo,
+    Options,
+    Outputs,
+    Record,
+    Run,
+    Started,
+    UploadedRun,
+    VideoInput,
+)
 from serve.log import RunLog
 from serve.metrics import NoMetrics
 from serve.service import Backend, RunService
@@ -120,7 +133,7 @@ async def test_a_seed_is_drawn_once_and_told(http: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ('{"sead": 3}', ("sead",)),
+        ('{"sead": 3}', ("options: there is no option sead; there are k, music, sounds, ",)),
         ('{"k": 0}', ("k", "greater than 0")),
         ('{"candidates": 99}', ("candidates", "less than or equal to 8")),
         ('{"seconds": 1e9}', ("seconds", "1800")),
@@ -138,6 +151,26 @@ async def test_wrong_options_are_refused_by_name_and_with_their_bounds(
     answer = await http.post("/v1/runs", files={"file": ("a.mp4", VIDEO)}, data={"options": options})
     assert_problem(answer, 422, *words)
     assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        ("", {"upload": "0" * 32, "options": {"lop": True}}, "there is no option lop; there are k, music, "),
+        ("", {"uplaod": "0"}, "there is no field uplaod; there are upload, options, reference"),
+        ("rerun", {"options": {"lop": True}}, "options: there is no option lop; there are k, music, "),
+        (
+            "rerun",
+            {"edits": {"prompt_enhancement": {"words": "x"}}},
+            "there is no field edits.prompt_enhancement.words; there are music_prompt, sound_prompt, negative_prompt",
+        ),
+    ],
+)
+async def test_a_name_that_is_not_known_is_answered_with_those_that_are(
+    http: httpx.AsyncClient, path: str, body: dict[str, object], told: str
+) -> None:
+    place = f"/v1/runs/{(await submit(http)).json()['id']}/rerun" if path else "/v1/runs"
+    assert_problem(await http.post(place, json=body), 422, told)
 
 
 async def test_a_file_that_is_not_a_video_leaves_nothing_behind(
@@ -161,6 +194,12 @@ async def test_a_file_that_is_not_a_video_leaves_nothing_behind(
         ({"files": {"video": ("a.mp4", VIDEO)}}, 422, ("unknown part 'video'",)),
         ({"files": {"file": ("a.mp4", VIDEO)}, "data": {"seed": "3"}}, 422, ("unknown part 'seed'",)),
         ({"files": {"options": (None, "{}")}}, 422, ("there is no file",)),
+        (
+            {"files": [(name, ("a.mp4", VIDEO)) for name in ("file", "reference", "file")]},
+            422,
+            ("there are several parts 'file': a submission has one",),
+        ),
+        ({"files": [("file", ("a.mp4", VIDEO)), *[("options", (None, "{}"))] * 2]}, 422, ("several parts 'options'",)),
         ({"files": {"file": ("a.mp4", b"v" * 300_000)}}, 413, ("0.190735 MiB",)),
         (
             {"content": b"rubbish", "headers": {"content-type": "multipart/form-data; boundary=x"}},
@@ -183,6 +222,8 @@ async def test_a_file_that_is_not_a_video_leaves_nothing_behind(
         "other-part",
         "option-as-part",
         "no-file",
+        "twice",
+        "options-twice",
         "too-large",
         "malformed",
         "no-number",
@@ -392,7 +433,23 @@ async def test_every_call_is_described_with_examples(http: httpx.AsyncClient) ->
                 assert parameter["schema"].get("examples") or parameter["schema"].get("type") == "boolean", where
     submission = described["paths"]["/v1/runs"]["post"]["requestBody"]["content"]["multipart/form-data"]
     Options.model_validate_json(submission["example"]["options"])
+    assert "reference" in submission["example"]
     assert (await http.get("/docs")).status_code == 200
+
+
+async def test_the_examples_are_what_the_service_says(http: httpx.AsyncClient, graph: Graph) -> None:
+    calls = (await http.get("/openapi.json")).json()["paths"]
+    runs, run = calls["/v1/runs"]["post"], calls["/v1/runs/{run_id}"]
+    stopped = calls["/v1/runs/{run_id}/cancel"]["post"]["responses"]["200"]
+    told = [runs["responses"]["202"], stopped, run["delete"]["responses"]["202"]]
+    statuses = [Run.model_validate(one["content"]["application/json"]["example"]).status for one in told]
+    assert statuses == ["accepted", "cancelled", "cancelled"]
+    assert UploadedRun.model_validate(runs["requestBody"]["content"]["application/json"]["example"]).reference
+    path, ndjson = f"/v1/runs/{await _ended_run(http, graph)}/events", {"accept": "application/x-ndjson"}
+    example = runs["responses"]["200"]["content"]["application/x-ndjson"]["example"]
+    for lines in (example, (await http.get(path, headers=ndjson)).text):
+        versions = {event.get("schema_version") for event in map(json.loads, lines.splitlines())}
+        assert versions - {None} == {SCHEMA_VERSION}
 
 
 async def test_a_name_with_control_characters_does_no_harm(http: httpx.AsyncClient, graph: Graph) -> None:
