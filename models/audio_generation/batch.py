@@ -13,9 +13,11 @@ import torch
 from models.audio_generation.networks import Networks
 from models.audio_generation.text import Conditioning
 from models.audio_generation.tracks import Track
-from models.errors import OutOfMemory
+from models.errors import ImmersivaudioError, ModuleFailed, OutOfMemory
 
 logger = logging.getLogger(__name__)
+
+PATIENCE = 100  # turns without a shortage of memory, after which calls may be larger again
 
 
 @dataclass(eq=False)
@@ -59,7 +61,7 @@ class Job:
     def advance(self, cost: int) -> None:
         """So much work is done."""
         self.done += cost
-        self.ended = self.done == self.total
+        self.ended = self.ended or self.done == self.total
         self.changed()
 
     def fail(self, error: Exception) -> None:
@@ -88,7 +90,8 @@ class ContinuousBatch:
     def __init__(self, networks: Networks, *, largest: int) -> None:
         """largest: windows in one call of the UNet."""
         self.networks = networks
-        self.largest = largest
+        self.largest = self._wanted = largest
+        self._calm = 0
         self.jobs: list[Job] = []
 
     def add(self, job: Job) -> None:
@@ -115,7 +118,7 @@ class ContinuousBatch:
         try:
             self._charge(job, track.decode(self.networks))
         except torch.OutOfMemoryError as error:
-            _too_large(job, error)
+            job.fail(_failure(error))
         if track.done:
             job.begun.remove(track)
 
@@ -127,8 +130,8 @@ class ContinuousBatch:
             job = min(served, key=served.__getitem__)
             try:
                 found = job.window()
-            except torch.OutOfMemoryError as error:
-                _too_large(job, error)
+            except Exception as error:  # any, of a track that begins: a device that is broken shows itself to all
+                job.fail(_failure(error))
                 found = None
             if found is None:
                 del served[job]
@@ -143,6 +146,9 @@ class ContinuousBatch:
         except torch.OutOfMemoryError as error:
             self._was_too_much(places, error)
             return
+        self._calm += 1
+        if self.largest < self._wanted and self._calm >= PATIENCE:
+            self.largest, self._calm = min(2 * self.largest, self._wanted), 0
         for place, prediction in zip(places, predicted, strict=True):
             place.track.give(place.window, prediction)
             self._charge(place.job, place.track.plan.cost_of_a_window)
@@ -169,12 +175,12 @@ class ContinuousBatch:
         return torch.lerp(unwanted, wanted, guidance[:, None, None, None])
 
     def _was_too_much(self, places: list[_Place], error: torch.OutOfMemoryError) -> None:
-        """Half as much from now on; what was to be done is done at the next turns."""
+        """Half as much for a while; what was to be done is done at the next turns."""
         if len(places) == 1:
-            _too_large(places[0].job, error)
+            places[0].job.fail(_failure(error))
             return
-        self.largest = len(places) // 2
-        logger.warning("the audio model ran out of memory; from now on it takes %d windows at a time", self.largest)
+        self.largest, self._calm = len(places) // 2, 0
+        logger.warning("the audio model ran out of memory; for a while it takes %d windows at a time", self.largest)
         for place in reversed(places):
             place.track.waiting.appendleft(place.window)
 
@@ -184,7 +190,14 @@ class ContinuousBatch:
         job.advance(cost)
 
 
-def _too_large(job: Job, error: torch.OutOfMemoryError) -> None:
-    failure = OutOfMemory("the audio model ran out of memory with a single window")
+def _failure(error: Exception) -> ImmersivaudioError:
+    """What a request ends with that could not be given what it needs."""
+    # the host's allocator raises what it raises for anything else
+    short = isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
+    failure: ImmersivaudioError = (
+        OutOfMemory("the audio model ran out of memory, although it took one window at a time")
+        if short
+        else ModuleFailed(f"the audio model could not begin: {error}")
+    )
     failure.__cause__ = error
-    job.fail(failure)
+    return failure

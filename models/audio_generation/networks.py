@@ -48,8 +48,8 @@ class Networks:
             self.decode(torch.zeros(sizes.window, sizes.channels, sizes.columns, device=device))
             self.vocode(torch.zeros(sizes.window * sizes.frames, sizes.columns * sizes.frames, device=device))
         while True:
-            # rows of a call: two for each window, of the prompt and of the negative one
-            shapes = sorted({2 * largest, *(2**power for power in range(1, largest.bit_length() + 1))})
+            # rows of a call, two for each window: up to the power of two that holds them
+            shapes = [2**power for power in range(1, (2 * largest - 1).bit_length() + 1)]
             try:
                 # the largest first: the smaller ones then live in its memory
                 for rows in reversed(shapes):
@@ -61,7 +61,7 @@ class Networks:
                 largest //= 2
                 logger.warning("the memory is too small: the audio model takes %d windows at a time", largest)
             else:
-                self._shapes = tuple(shapes)
+                self._shapes = tuple(shapes)  # seven at most: the compiler gives up after eight
                 return largest
 
     @torch.no_grad()

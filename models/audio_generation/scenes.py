@@ -70,7 +70,10 @@ def crossed(parts: Sequence[tuple[Scene, Samples]], *, samples: int) -> Samples:
         fading, sound = before[1][len(before[1]) - scene.rise :], part[: len(part) - scene.fall].copy()
         if scene.rise:
             sound[: scene.rise] = _faded(fading, sound[: scene.rise])
-        whole[np.arange(scene.start, scene.end - scene.fall) % samples] = sound
+        for start in (scene.start, scene.start + samples, scene.start - samples):  # in a loop, it may go round the end
+            into = slice(max(0, start), min(start + len(sound), samples))
+            if into.start < into.stop:
+                whole[into] = sound[into.start - start : into.stop - start]
         before = scene, part
     return np.clip(whole, -1, 1, out=whole)
 

@@ -66,17 +66,19 @@ class Track:
         scheduler.set_begin_index(0)
         self._times: list[int] = scheduler.timesteps.tolist()
         self._step = 0
+        self._joints = joints(self._windows, plan.joining)
+        self._noise = noise(plan.seed, first_row=plan.first_row, rows=self._windows.rows, sizes=self._sizes)
         self._decoding: _Decoding | None = None
 
     def begin(self) -> None:
-        """Take the memory that it needs, and draw the noise. Until then a track is small."""
+        """Take the device's memory that it needs. Until then a track has its noise, on the CPU."""
         sizes, windows, device = self._sizes, self._windows, self._device
-        joined = joints(windows, self.plan.joining)
+        joined = self._joints
         self._index = torch.from_numpy(windows.index).to(device)
         self._cover = torch.from_numpy(joined.cover).to(device)
         self._weight = torch.from_numpy(joined.weight).to(device)
-        drawn = noise(self.plan.seed, first_row=self.plan.first_row, rows=windows.rows, sizes=sizes)
-        self._latent = drawn.to(device) * self._scheduler.init_noise_sigma
+        self._latent = self._noise.to(device) * self._scheduler.init_noise_sigma
+        del self._noise
         self._predicted = torch.empty((len(windows), sizes.window, sizes.channels, sizes.columns), device=device)
         self._begin_step()
 
@@ -118,7 +120,7 @@ class Track:
         """One unit of the work that is left when all steps are taken; returns its cost."""
         if self._decoding is None:
             self._decoding = _Decoding(self.plan, self._latent, self._windows, self._spans, networks)
-            del self._latent
+            del self._latent, self._scheduler, self._index, self._cover, self._weight
         return self._decoding.advance()
 
     def result(self) -> Samples:
@@ -199,8 +201,10 @@ class _Decoding:
         kept = made[keep.start * frame : keep.stop * frame][: len(self._samples) - self._written]
         self._samples[self._written : self._written + len(kept)].copy_(kept, non_blocking=True)
         self._written += len(kept)
-        if self.done and self._copied is not None:
-            self._copied.record()
+        if self.done:
+            del self._latent, self._mel, self._rows, self._frames, self._share
+            if self._copied is not None:
+                self._copied.record()
 
 
 def noise(seed: tuple[int, ...], *, first_row: int, rows: int, sizes: Sizes) -> torch.Tensor:

@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from models.audio import Samples
+from models.audio_generation import batch as batch_module
 from models.audio_generation.batch import ContinuousBatch, Job
 from models.audio_generation.loading import Checkpoint, load_pipeline
 from models.audio_generation.networks import Networks
 from models.audio_generation.text import TextEncoder
 from models.audio_generation.tracks import Plan, Track, noise
-from models.errors import OutOfMemory
+from models.errors import ModuleFailed, OutOfMemory
 
 RATE = 8000
 WINDOW = 128
@@ -229,7 +230,7 @@ class TestSharedCalls:
         jobs = company(fixed)
         run(fixed.batch(6), *jobs)
         assert shapes == warmed
-        assert {shape[1][0] for shape in shapes if len(shape) == 6} == {2, 4, 8, 12}
+        assert {shape[1][0] for shape in shapes if len(shape) == 6} == {2, 4, 8, 16}
         assert all(options["fullgraph"] and not options["dynamic"] for options in compiled)
         for job, plain in zip(jobs, company(studio), strict=True):
             run(studio.batch(1), plain)
@@ -327,6 +328,50 @@ class TestTooLittleMemory:
         assert batch.largest == 2
         assert all(same(one, result(job)) for one, job in zip(alone, jobs, strict=True))
 
+    def test_of_a_moment_is_forgotten_after_a_while(self, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+        predict = studio.networks.predict
+        short = [True]
+
+        def tight(*given: Any) -> torch.Tensor:
+            if short:
+                short.pop()
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return predict(*given)
+
+        monkeypatch.setattr(studio.networks, "predict", tight)
+        monkeypatch.setattr(batch_module, "PATIENCE", 3)
+        batch = studio.batch(8)
+        for seed in range(2):
+            batch.add(studio.job(studio.plan(seed=(seed,), steps=20)))
+        batch.turn()
+        assert batch.largest == 1
+        for _ in range(12):
+            batch.turn()
+        assert batch.largest == 8
+
+    @pytest.mark.parametrize(
+        ("raised", "failure"),
+        [
+            (torch.OutOfMemoryError("CUDA out of memory"), OutOfMemory),
+            (RuntimeError("DefaultCPUAllocator: can't allocate memory"), OutOfMemory),
+            (MemoryError(), OutOfMemory),
+            (ValueError("odd"), ModuleFailed),
+        ],
+    )
+    def test_for_a_track_to_begin_ends_its_request_alone(
+        self, studio: Studio, raised: Exception, failure: type[Exception]
+    ) -> None:
+        job, other = studio.job(studio.plan(), studio.plan(seed=(3,))), studio.job(studio.plan(seed=(2,)))
+
+        def begin() -> None:
+            raise raised
+
+        job.tracks[1].begin = begin  # type: ignore[method-assign]
+        run(studio.batch(8), job, other)
+        assert isinstance(job.failure, failure)
+        assert job.ended
+        assert same(result(other), studio.alone(studio.plan(seed=(2,))))
+
     @pytest.mark.parametrize("network", ["predict", "decode", "vocode"])
     def test_for_a_single_window_fails_who_asked_for_it_and_nobody_else(
         self, studio: Studio, monkeypatch: pytest.MonkeyPatch, network: str
@@ -407,8 +452,7 @@ class TestDecoding:
         for joining in ("average", "swap"):
             plan = studio.plan(seconds=12, joining=joining)
             track = studio.track(plan)
-            track.begin()
-            latent = track._latent.clone()
+            latent = track._noise.clone()
             scheduler = type(studio.pipeline.scheduler).from_config(studio.pipeline.scheduler.config)
             scheduler.set_timesteps(plan.steps)
             for time in scheduler.timesteps:
