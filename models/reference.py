@@ -43,6 +43,15 @@ def read_reference(source: SourceFile, *, to: Path, key: str) -> Reference:
     return Reference(token=source.token, name=name, path=key, seconds=len(samples) / RATE)
 
 
+def kept_reference(kept: SourceFile) -> Reference:
+    """What `read_reference` said of the file that it wrote."""
+    import soundfile
+
+    with soundfile.SoundFile(kept.path) as sound:
+        seconds = sound.frames / sound.samplerate
+    return Reference(token=kept.token, name=display_name(kept.name), path=kept.key, seconds=seconds)
+
+
 def _heard(path: Path) -> Samples:
     """The file's sound, shape (samples,)."""
     mono, rate = _mixed_down(path)

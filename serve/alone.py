@@ -6,18 +6,19 @@ must be files of that source, which whoever asks must have sent.
 
 import re
 import uuid
+from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 
 from models import steps
 from models.errors import InvalidOptions, MissingOutput, TooBusy
-from models.record import MODULES, Module, Record, Reference, UploadedRun, VideoInput
+from models.record import MODULES, Module, Record, UploadedRun, VideoInput
 from serve.active import ActiveRuns
 from serve.admission import Admission
 from serve.detached import to_the_end
 from serve.modules import files_of
 from serve.service import Backend
 from serve.settings import AppSettings
-from serve.sources import Sent, take_in, with_seed, with_upload
+from serve.sources import Sent, SentReference, take_in, with_seed, with_upload
 from serve.store import Store
 from serve.uploads import Uploads
 from serve.videos import Videos, holder, reference_path
@@ -63,19 +64,21 @@ class ModuleService:
         self._computing += 1
         try:
             await self._videos.hold(token, held_by)  # whatever becomes of the runs that hold it
-            record = await self._checked(record)
+            record = await self._checked(record, key)
             return record.append(await self._backend.compute(module, record, key))
         finally:
             self._computing -= 1
             await to_the_end(self._videos.release(token, held_by))
 
-    async def _checked(self, record: Record) -> Record:
+    async def _checked(self, record: Record, key: str | None) -> Record:
         """The record, of whose source only the name, the options and what the reference is called are believed."""
         said = record.video_input
         source = await self._videos.source(said.token)
-        sent = Sent(source, said.name, said.token, with_seed(said.options))
-        reference = _reference(said)
-        known = (await self._backend.probe(sent)).model_copy(update={"path": source, "reference": reference})
+        there = await self._videos.files(said.token)
+        reference = _reference(said, key)
+        _check_files([*files_of(record), *([reference.kept] if reference else [])], there)
+        sent = Sent(source, said.name, said.token, with_seed(said.options), reference)
+        known = (await self._backend.probe(sent)).model_copy(update={"path": source})
         self._admission.check_size(known)
         record = record.model_copy(update={"video_input": known})
         most = self._settings.frame_extraction.max_frames
@@ -83,10 +86,6 @@ class ModuleService:
             raise InvalidOptions(
                 f"the record has {len(record.frame_extraction.frames)} frames; at most {most} are taken"
             )
-        there = await self._videos.files(said.token)
-        for path in (*files_of(record), *([reference.path] if reference else [])):
-            if path not in there:
-                raise MissingOutput(f"the record names {path[:120]!r}, and the source has no such file")
         _check_stems(record)
         for module in MODULES:
             if getattr(record, module) is not None and module not in record.modules:
@@ -99,10 +98,18 @@ class ModuleService:
         return record
 
 
-def _reference(said: VideoInput) -> Reference | None:
-    """The reference, where it must lie."""
-    reference = said.reference
-    return reference and reference.model_copy(update={"path": reference_path(said.token, reference.token)})
+def _reference(said: VideoInput, key: str | None) -> SentReference | None:
+    """The reference, where that of this API key must lie."""
+    if said.reference is None:
+        return None
+    kept = reference_path(said.token, said.reference.token, key)
+    return SentReference(kept, said.reference.name, said.reference.token, kept)
+
+
+def _check_files(named: Sequence[str], there: Collection[str]) -> None:
+    for path in named:
+        if path not in there:
+            raise MissingOutput(f"the record names {path[:120]!r}, and the source has no such file")
 
 
 def _check_stems(record: Record) -> None:

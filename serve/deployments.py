@@ -24,7 +24,7 @@ from models.audio_generation.audioldm2 import AudioLDM2Generator, AudioLDM2Setti
 from models.errors import DeadlinePassed, InvalidInput, NotFound
 from models.frame_description import Description, Shot
 from models.record import Outputs, Reference, StemKind, VideoInput
-from models.reference import read_reference
+from models.reference import kept_reference, read_reference
 from models.sketch import SketchAudioSettings
 from models.sketch.scene import SceneDescriber, SceneDetector, SceneSelector, SketchSceneSettings
 from serve.batching import GreedyBatcher
@@ -33,7 +33,6 @@ from serve.module_server import STUCK_SECONDS, ModuleServer, failures_of_ours
 from serve.modules import Task
 from serve.settings import AppSettings, AudioSettings, WithMusicSettings
 from serve.sources import Sent, SentReference
-from serve.videos import reference_path
 from serve.workspace import StoreWorkspace
 
 LOOK_SECONDS = 60.0  # a look at a file, before it is accepted
@@ -88,7 +87,7 @@ class FrameExtractor(ModuleServer):
                 seen = video_input.SourceFile(files.path(sent.path), name=sent.name, key=sent.path, token=sent.token)
                 found = video_input.probe(seen, options=sent.options, limits=self.settings.limits_of_all)
                 if sent.reference:
-                    found = found.model_copy(update={"reference": _heard(sent.reference, sent.token, files)})
+                    found = found.model_copy(update={"reference": _heard(sent.reference, files)})
                     files.keep()
                 return found
         except FileNotFoundError as error:
@@ -97,11 +96,12 @@ class FrameExtractor(ModuleServer):
             del self._looking[look]
 
 
-def _heard(sent: SentReference, video: str, files: StoreWorkspace) -> Reference:
-    """The sound to sound like, put beside the video of this token."""
-    key = reference_path(video, sent.token)
+def _heard(sent: SentReference, files: StoreWorkspace) -> Reference:
+    """The sound to sound like: put where it is kept, unless it comes from there."""
     source = video_input.SourceFile(files.path(sent.path), name=sent.name, key=sent.path, token=sent.token)
-    return read_reference(source, to=files.new(key), key=key)
+    if sent.path == sent.kept:
+        return kept_reference(source)
+    return read_reference(source, to=files.new(sent.kept), key=sent.kept)
 
 
 class ObjectDetector(ModuleServer):

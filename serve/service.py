@@ -38,7 +38,7 @@ from serve.settings import AppSettings
 from serve.sources import Incoming, Sent, SentReference, take_in, with_seed, with_upload
 from serve.store import Blob, Store
 from serve.uploads import Uploads
-from serve.videos import Videos, holder
+from serve.videos import Videos, holder, reference_path
 
 ARTIFACTS = ("video", "audio", "music", "sounds", "frame", "source", "reference")
 KEPT = "of the candidates that a run keeps music-1, music-2 …, sounds-1 …"
@@ -48,7 +48,8 @@ _CANDIDATE = re.compile(r"(music|sounds)-\d{1,2}", re.ASCII)
 # What a record may name: the source, references, and what modules made of it (version 1 had its frames elsewhere).
 _FILE = re.compile(
     r"videos/([0-9a-f]{32})/"
-    r"(source|references/[0-9a-f]{32}|made/[0-9a-f]{32}-[0-9a-f]{8}/[\w-]{1,40}|frames-[0-9a-f]{12}/\w{1,9})\.\w{1,5}",
+    r"(source|references/(?P<reference>[0-9a-f]{32})(-[0-9a-f]{16})?"
+    r"|made/[0-9a-f]{32}-[0-9a-f]{8}/[\w-]{1,40}|frames-[0-9a-f]{12}/\w{1,9})\.\w{1,5}",
     re.ASCII,
 )
 
@@ -98,7 +99,8 @@ class RunService:
         files = {f"{folder}/file": file.file}
         heard = None
         if reference:
-            heard = SentReference(f"{folder}/reference", reference.name, reference.token)
+            kept = reference_path(file.token, reference.token, key)
+            heard = SentReference(f"{folder}/reference", reference.name, reference.token, kept)
             files[heard.path] = reference.file
         sent = Sent(f"{folder}/file", file.name, file.token, with_seed(options), heard)
         return await to_the_end(self._submit(files, sent, key))
@@ -237,7 +239,9 @@ class RunService:
         if found is None:
             raise NotFound(f"there is no file {path[:120]!r}; records name files as videos/…")
         await self._videos.check_access(found[1], key)
-        blob = await self._store.blob(path)
+        reference = found["reference"]
+        own = reference is None or path == reference_path(found[1], reference, key)
+        blob = await self._store.blob(path) if own else None
         if blob is None:
             raise NotFound(f"there is no file {path[:120]!r}")
         return blob

@@ -9,7 +9,7 @@ from models.errors import InputTooLarge, NotFound
 from models.record import REFERENCE_BYTES, Options, UploadedRun, VideoInput
 from serve.store import Store
 from serve.uploads import CompletedUpload, Uploads
-from serve.videos import Videos
+from serve.videos import Videos, reference_path
 
 T = TypeVar("T")
 
@@ -34,6 +34,8 @@ class SentReference:
     name: str
     token: str
     """MD5 of its bytes."""
+    kept: str
+    """Key of the sound that is listened to."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,9 @@ async def _uploaded(store: Store, uploads: Uploads, wanted: UploadedRun, key: st
         heard = await uploads.completed(wanted.reference, key)
         if heard.size > REFERENCE_BYTES:
             raise reference_too_large()
-        reference = SentReference(await _path(store, heard), heard.name, heard.token)
+        reference = SentReference(
+            await _path(store, heard), heard.name, heard.token, reference_path(upload.token, heard.token, key)
+        )
     return Sent(await _path(store, upload), upload.name, upload.token, with_seed(wanted.options), reference)
 
 

@@ -1,7 +1,7 @@
 """Source files, each kept once, and everything that was made of them: `videos/<token>/`.
 
     source.<ending>       what was sent
-    references/<MD5>.flac what runs of it are to sound like, as it is listened to
+    references/<MD5>[-<digest of the API key's name>].flac   what runs of it are to sound like, as it is listened to
     outputs/<digest>.json, made/<digest>/…   what modules made of it; see `serve/modules.py`
     holds/<holder>[.<API key's name>]        a run or an upload that needs it
     deleting              somebody deletes it at this moment
@@ -11,6 +11,7 @@ it writes `deleting` first and looks for holds afterwards: at least one of the t
 """
 
 import asyncio
+import hashlib
 import time
 from pathlib import PurePosixPath
 
@@ -23,9 +24,13 @@ STALE_SECONDS = 600.0  # no deletion takes as long, and no two machines' clocks 
 NOT_FILES = ("holds", "outputs", "deleting")
 
 
-def reference_path(token: str, reference: str) -> str:
-    """Key of a reference's sound, by the MD5 of the video and its own."""
-    return f"videos/{token}/references/{reference}.flac"
+def reference_path(token: str, reference: str, key: str | None) -> str:
+    """Key of a reference's sound, by the MD5 of the video and its own, and the name of the API key that it was sent with.
+
+    Whoever sends the same video holds all that is kept of it, so that the key alone keeps a reference from others.
+    """
+    whose = f"-{hashlib.sha256(key.encode()).hexdigest()[:16]}" if key else ""
+    return f"videos/{token}/references/{reference}{whose}.flac"
 
 
 def holder(of: str, key: str | None) -> str:

@@ -324,10 +324,13 @@ async def test_modules_alone_hear_the_reference_that_the_source_has_and_no_other
     whole = run.record.model_dump(mode="json")
     assert looked_at["video_input"]["reference"] == whole["video_input"]["reference"] | {"name": "unnamed"}
     record = deepcopy({**whole, "audio_generation": None, "reconstruction": None})
-    record["video_input"]["reference"]["path"] = "../../etc/passwd"
+    lies = {"path": "../../etc/passwd", "name": "\x1b[31m" + "a" * 12_000, "seconds": 1e9}
+    record["video_input"]["reference"] |= lies
     made = await module(studio, "audio_generation", record)
     assert made.status_code == 200, made.text
     assert made.json()["audio_generation"]["stems"][0]["reference"] == md5(drums)
+    known = made.json()["video_input"]["reference"]
+    assert known == whole["video_input"]["reference"] | {"name": ("[31m" + "a" * 12_000)[:255]}
     assert (await module(studio, "reconstruction", {**made.json()})).status_code == 200
     record["video_input"]["reference"]["token"] = "0" * 32
     lie = await module(studio, "audio_generation", record)
@@ -352,3 +355,32 @@ async def test_a_reference_is_there_for_its_own_key_only(tmp_path: Path, video: 
         assert (await client.get(f"/v1/files/{reference.path}")).status_code == 404
         film = await upload(client, video)
         assert (await client.post("/v1/runs", json={"upload": film, "reference": theirs})).status_code == 404
+
+
+async def test_who_sends_the_same_video_does_not_get_the_reference_of_another_key(
+    model: Model, tmp_path: Path, video: Path, drums: Path
+) -> None:
+    settings = AppSettings(store=str(tmp_path / "store"), uploads=UploadSettings(reserve_bytes=0))
+    ann, ben = ({"authorization": f"Bearer {secret}"} for secret in (ALICE, BOB))
+    async with local_http(settings, keys={"ann": ALICE, "ben": BOB}) as client:
+        client.headers.update(ann)
+        hers = await followed(client, await submit(client, video, drums))
+        reference = hers.record.video_input.reference
+        assert reference is not None
+        assert (await client.get(f"/v1/files/{reference.path}")).status_code == 200
+        alone = {**hers.record.model_dump(mode="json"), "audio_generation": None, "reconstruction": None}
+        assert (await module(client, "audio_generation", alone)).status_code == 200
+        client.headers.update(ben)
+        his = await followed(client, await submit(client, video))
+        plain = f"videos/{md5(video)}/references/{md5(drums)}.flac"
+        for path in (reference.path, plain):
+            assert (await client.get(f"/v1/files/{path}")).status_code == 404
+        alone = {**his.record.model_dump(mode="json"), "audio_generation": None, "reconstruction": None}
+        alone["video_input"]["reference"] = reference.model_dump(mode="json")
+        answer = await module(client, "audio_generation", alone)
+        assert (answer.status_code, "the source has no such file" in answer.text) == (422, True)
+        own = await followed(client, await submit(client, video, drums))
+        assert own.record.video_input.reference is not None
+        assert (await client.get(f"/v1/files/{own.record.video_input.reference.path}")).status_code == 200
+        assert (await client.get(f"/v1/files/{reference.path}")).status_code == 404
+        assert (await module(client, "audio_generation", alone)).status_code == 200  # it is his own that is heard
