@@ -5,7 +5,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 from PIL import Image
 from pydantic import Field
@@ -16,7 +16,7 @@ from models.errors import ModelUnavailable
 from models.moondream import WEIGHTS, load_moondream
 from models.picture import read_picture
 from models.record import Mood
-from models.schema import Frozen
+from models.schema import ModuleSettings
 
 QUESTION = "Describe shortly this image considering it will be used as input to a sound generation model"
 """The paper's question."""
@@ -47,7 +47,7 @@ class Description:
     mood: Mood | None = None
 
 
-class Moondream2Settings(Frozen):
+class Moondream2Settings(ModuleSettings):
     """Moondream2, a revision of 2025 (Apache-2.0). The snapshot's own Python is run."""
 
     kind: Literal["moondream2"] = "moondream2"
@@ -66,7 +66,7 @@ class Moondream2Settings(Frozen):
     device: Device = "auto"
 
 
-class ImageTextSettings(Frozen):
+class ImageTextSettings(ModuleSettings):
     """A model that `AutoModelForImageTextToText` of transformers knows, with a chat template. No code of its own is run."""
 
     kind: Literal["image-text-to-text"] = "image-text-to-text"
@@ -80,6 +80,8 @@ class ImageTextSettings(Frozen):
     batch_size: int = Field(8, ge=1, le=64)
     """Frames per call of the model."""
     device: Device = "auto"
+
+    tuning: ClassVar = frozenset({"batch_size"})
 
 
 class _Answerer(Protocol):

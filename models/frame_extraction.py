@@ -21,12 +21,12 @@ from pydantic import Field
 
 from models import work
 from models.picture_track import PictureTrack, open_picture, stamp, upright_turn
-from models.schema import Frozen
+from models.schema import ModuleSettings
 
 _LOOK_BACK_SECONDS = 0.2
 
 
-class FrameExtractionSettings(Frozen):
+class FrameExtractionSettings(ModuleSettings):
     """How frames are taken."""
 
     long_side: int = Field(1280, ge=16, le=8192)

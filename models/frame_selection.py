@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from models import work
 from models.device import Device, torch_device
 from models.errors import MissingOutput, ModelUnavailable
 from models.picture import read_picture
-from models.schema import Frozen
+from models.schema import ModuleSettings
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +30,7 @@ DEVIATION = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 LONGEST = 4  # sides; a longer strip is squeezed, so that its latent stays in bounds
 
 
-class FrameSelectionSettings(Frozen):
+class FrameSelectionSettings(ModuleSettings):
     """ResNet18 without its head, and one medoid."""
 
     kind: Literal["resnet18"] = "resnet18"
@@ -42,6 +42,8 @@ class FrameSelectionSettings(Frozen):
     batch_size: int = Field(4, ge=1, le=256)
     """Frames per call of the model. 4 is as fast as any on a CPU; a GPU wants 16."""
     device: Device = "auto"
+
+    tuning: ClassVar = frozenset({"batch_size"})
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from PIL import Image
@@ -22,7 +22,7 @@ from models.device import Device, torch_device
 from models.errors import ModelUnavailable
 from models.picture import read_picture
 from models.record import Box, DetectedObject, FrameObjects
-from models.schema import Frozen
+from models.schema import ModuleSettings
 
 PUBLISHED = ("yolov9t.pt", "yolov9s.pt", "yolov9m.pt", "yolov9c.pt", "yolov9e.pt")
 """Weights trained on COCO (80 labels) that ultralytics publishes; 2, 7, 20, 26 and 58 million parameters."""
@@ -36,7 +36,7 @@ _WITHOUT_HABITS = {
 }
 
 
-class ObjectDetectionSettings(Frozen):
+class ObjectDetectionSettings(ModuleSettings):
     """YOLOv9, any size."""
 
     kind: Literal["yolov9"] = "yolov9"
@@ -52,6 +52,8 @@ class ObjectDetectionSettings(Frozen):
     batch_size: int = Field(8, ge=1, le=256)
     """Frames per call of the model."""
     device: Device = "auto"
+
+    tuning: ClassVar = frozenset({"batch_size"})
 
 
 class ObjectDetector:

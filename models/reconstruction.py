@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import av
 import ffmpeg
@@ -23,7 +23,7 @@ from models.mixing import OWN_SOUND_BROKEN, Mix, Mixer, MixSettings, OwnSound, S
 from models.picture import read_picture
 from models.picture_track import open_picture, upright_turn
 from models.record import VIDEO_FORMATS, AudioFormat, Reconstruction, Stream, VideoFormat, VideoInput
-from models.schema import Frozen
+from models.schema import ModuleSettings
 
 __all__ = ["ReconstructionSettings", "Reconstructor", "StemFile", "result_format"]
 
@@ -34,7 +34,7 @@ SEAM = "the picture is shown for whole frames, a little longer or shorter than t
 LATE_SECONDS = 0.1  # by which a copied picture may end later than it did in the source
 
 
-class ReconstructionSettings(Frozen):
+class ReconstructionSettings(ModuleSettings):
     """How sound and picture are put together."""
 
     mix: MixSettings = MixSettings()
@@ -50,6 +50,8 @@ class ReconstructionSettings(Frozen):
     """Added per second of the result, when a picture is encoded."""
     max_output_bytes: int = Field(16 * 2**30, ge=2**16)
     """A result that would grow beyond is given up."""
+
+    tuning: ClassVar = frozenset({"timeout_seconds", "timeout_per_second", "timeout_per_second_encoding"})
 
 
 def result_format(video_input: VideoInput) -> VideoFormat | AudioFormat:

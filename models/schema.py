@@ -1,5 +1,7 @@
 """The base of everything that is configured, stored or sent."""
 
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -9,3 +11,14 @@ class Frozen(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, protected_namespaces=()
     )
+
+
+class ModuleSettings(Frozen):
+    """What a module is loaded with."""
+
+    tuning: ClassVar[frozenset[str]] = frozenset()
+    """Settings that never change what comes out, but for its rounding: how fast, in how much memory, how long at most."""
+
+    def deciding(self) -> str:
+        """The other settings, which decide what comes out, as JSON."""
+        return self.model_dump_json(exclude=set(self.tuning))

@@ -70,6 +70,8 @@ class GeneratedAudio:
     """Which candidate `audio` is."""
     prompt_words_unread: int = 0
     """Words at a prompt's end that did not fit the model: of the scene where most did not."""
+    negative_words_unread: int = 0
+    """Words at the negative prompt's end that did not."""
     loops: bool = False
     """Whether the end goes over into the beginning."""
     listened: bool = False

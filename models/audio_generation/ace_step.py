@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -24,7 +24,7 @@ from models.audio_generation.loading import Checkpoint, find_checkpoint, first_l
 from models.audio_generation.scenes import Scene, crossed, scenes
 from models.device import Device, torch_device
 from models.errors import InputTooLarge, ModelUnavailable, ModuleFailed
-from models.schema import Frozen
+from models.schema import ModuleSettings
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +39,7 @@ LICENCES = {"ACE-Step/acestep-v15-xl-turbo-diffusers": "MIT AND Apache-2.0"}
 """Of the weights, as others quote their card on the hub: MIT, and Apache-2.0 for the text encoder (Qwen3-Embedding-0.6B)."""
 
 
-class AceStepSettings(Frozen):
+class AceStepSettings(ModuleSettings):
     """Which ACE-Step 1.5, and where it runs."""
 
     kind: Literal["ace-step"] = "ace-step"
@@ -58,6 +58,8 @@ class AceStepSettings(Frozen):
     """The longest sound that is made."""
     memory_fraction: float | None = Field(None, gt=0, le=1)
     """Share of the GPU's memory that this process may use, enforced by torch. None: all of it. No effect on a CPU."""
+
+    tuning: ClassVar = frozenset({"max_seconds", "memory_fraction"})
 
 
 class AceStepGenerator:
@@ -127,12 +129,13 @@ class AceStepGenerator:
         )
         with self._lock, self._listening(request.reference, weight=request.reference_weight):
             tracks = [self._track(parts, samples, make, seed=(request.seed, one)) for one in range(candidates)]
+            unread = max(self._words_unread(prompt) for _, prompt in request.timeline)
         return GeneratedAudio(
             tracks[0],
             steps=steps,
             guidance=guidance,
             candidates=tuple(Candidate(None, track) for track in tracks) if candidates > 1 else (),
-            prompt_words_unread=max(self._words_unread(prompt) for _, prompt in request.timeline),
+            prompt_words_unread=unread,
             loops=request.loop,
             listened=request.reference is not None,
         )

@@ -8,7 +8,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -20,7 +20,7 @@ from models.audio_generation.scenes import Scene, crossed, scenes
 from models.audio_generation.windows import Joining
 from models.device import Device, torch_device
 from models.errors import InputTooLarge, ModelUnavailable, ModuleFailed
-from models.schema import Frozen
+from models.schema import ModuleSettings
 
 if TYPE_CHECKING:
     from models.audio_generation.text import Conditioning
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class AudioLDM2Settings(Frozen):
+class AudioLDM2Settings(ModuleSettings):
     """Which AudioLDM2, and where it runs."""
 
     kind: Literal["audioldm2"] = "audioldm2"
@@ -49,12 +49,12 @@ class AudioLDM2Settings(Frozen):
     """The longest sound that is made."""
     memory_fraction: float | None = Field(None, gt=0, le=1)
     """Share of the GPU's memory that this process may use, enforced by torch. None: all of it. No effect on a CPU."""
-    at_once: int = Field(32, ge=1, le=256)
-    """Requests that are worked on side by side."""
+    at_once: int | None = Field(None, ge=1, le=256)
+    """Requests that are worked on side by side. None: 32 on a GPU; 1 on a CPU, where each would only take longer."""
     windows: int | None = Field(None, ge=1, le=64)
     """Most windows (10.24 s each) in one call of the UNet, of whatever requests. None: 16 on a GPU, where more at once are
     faster; 1 on a CPU, where they are not."""
-    overlap: float = Field(0.25, gt=0, le=0.5)
+    overlap: float = Field(0.25, ge=0.05, le=0.5)
     """Share of a window that it has in common with the next."""
     joining: Joining = "average"
     """How windows are joined where they overlap: by a weighted average, or by taking their rows in turn."""
@@ -63,6 +63,8 @@ class AudioLDM2Settings(Frozen):
     compiled: bool | None = None
     """Whether the networks are compiled at the start, which takes minutes and makes them several times faster on a GPU. None: on a
     GPU they are."""
+
+    tuning: ClassVar = frozenset({"max_seconds", "memory_fraction", "at_once", "windows", "compiled"})
 
 
 class AudioLDM2Generator:
@@ -78,8 +80,8 @@ class AudioLDM2Generator:
         self.device = str(pipeline.device)
         # of the weights: not for commercial use; another checkpoint has to be asked itself
         self.licence = "CC-BY-NC-SA-4.0" if settings.checkpoint.startswith("cvssp/audioldm2") else None
-        self.at_once = settings.at_once
         on_a_gpu = self.device != "cpu"
+        self.at_once = settings.at_once or (32 if on_a_gpu else 1)
         self._settings = settings
         self._scheduler = pipeline.scheduler
         self._texts = TextEncoder(pipeline)
@@ -110,8 +112,8 @@ class AudioLDM2Generator:
 
         Every candidate, and every scene of it, is a track of its own. Noise is drawn on the CPU from the request's seed: the same
         request gives the same sound, whatever else is being made, but for the rounding of calls with more or fewer windows.
-        The first of several candidates is the one that is made alone. `on_step` hears how much of the work is done,
-        in no fixed unit; what it raises stops the generation at the next step.
+        The first of several candidates is the one that is made alone. `on_step` counts steps, as the share of all work
+        that is done; what it raises stops the generation.
 
         Raises InputTooLarge when the sound is to be longer than this generator makes, ModuleFailed when the samples
         are not finite, OutOfMemory, and WorkerDied when the device broke.
@@ -133,16 +135,19 @@ class AudioLDM2Generator:
         logger.info(
             "%g s of sound on %s: about %.0f s of work", request.seconds, self.device, self._engine.seconds(every)
         )
-        self._engine.run(every, on_step=on_step)
-        made = [self._whole(parts, candidate, samples=samples) for candidate in tracks]
-        candidates, chosen = self._ranked(made, parts, request)
+        self._engine.run(every, on_step=_in_steps(on_step, request.steps or 1))
+        unread = max(track.plan.positive.unread for track in every)
+        negative_unread = every[0].plan.negative.unread if request.guidance != 1 else 0
+        every.clear()
+        best, candidates, chosen = self._ranked(tracks, parts, request, samples=samples)
         return GeneratedAudio(
-            made[chosen],
+            best,
             steps=request.steps,
             guidance=request.guidance,
             candidates=candidates,
             chosen=chosen,
-            prompt_words_unread=max(track.plan.positive.unread for track in tracks[0]),
+            prompt_words_unread=unread,
+            negative_words_unread=negative_unread,
             loops=request.loop,
             listened=request.reference is not None,
         )
@@ -174,7 +179,7 @@ class AudioLDM2Generator:
     ) -> tuple[list["Conditioning"], "Conditioning"]:
         """The prompts of the scenes, and the negative one, as the UNet takes them."""
         # what the CPU does for CLAP takes a tenth of a second, in which the device would have nothing to do
-        reference = self._texts.listen(read_audio(request.reference)) if request.reference else None
+        reference = self._texts.listen(read_audio(request.reference), to_all=True) if request.reference else None
 
         def encode() -> tuple[list["Conditioning"], "Conditioning"]:
             texts = self._texts
@@ -219,15 +224,23 @@ class AudioLDM2Generator:
         return Audio(crossed(made, samples=samples)[np.newaxis], self._sizes.sample_rate)
 
     def _ranked(
-        self, made: Sequence[Audio], parts: Sequence[Scene], request: AudioRequest
-    ) -> tuple[tuple[Candidate, ...], int]:
-        """The candidates with their scores, and which of them is best; none where there is only one."""
-        if len(made) == 1:
-            return (), 0
-        scores = [self._score(audio, parts) for audio in made]
-        kept = made if request.keep_candidates else [None] * len(made)
-        candidates = tuple(Candidate(score, audio) for score, audio in zip(scores, kept, strict=True))
-        return candidates, int(np.argmax(scores))
+        self, tracks: list[list["Track"]], parts: Sequence[Scene], request: AudioRequest, *, samples: int
+    ) -> tuple[Audio, tuple[Candidate, ...], int]:
+        """The best candidate, all of them with their scores, and which is best; where there is only one, none is ranked.
+
+        The tracks are let go one after another: of half an hour, each is 115 MB.
+        """
+        if len(tracks) == 1:
+            return self._whole(parts, tracks[0], samples=samples), (), 0
+        best, chosen, candidates = None, 0, []
+        while tracks:
+            audio = self._whole(parts, tracks.pop(0), samples=samples)
+            score = self._score(audio, parts)
+            candidates.append(Candidate(score, audio if request.keep_candidates else None))
+            if best is None or score > (candidates[chosen].score or 0):
+                best, chosen = audio, len(candidates) - 1
+        assert best is not None
+        return best, tuple(candidates), chosen
 
     def _score(self, audio: Audio, parts: Sequence[Scene]) -> float:
         """Similarity of prompt and sound, in [-1, 1], by the CLAP that AudioLDM2 carries (Wu et al., arXiv:2211.06687).
@@ -256,6 +269,19 @@ class AudioLDM2Generator:
             raise ModelUnavailable(f"{self.model} failed its self-check: it did not make one second of sound")
         if made.score is None or not math.isfinite(made.score):
             raise ModelUnavailable(f"{self.model} failed its self-check: its CLAP gave no score")
+
+
+def _in_steps(on_step: OnStep, steps: int) -> OnStep:
+    """Tells of the work in the unit in which it was asked for: denoising steps, of which decoding takes its share."""
+    told = 0
+
+    def tell(done: int, of: int) -> None:
+        nonlocal told
+        if (step := steps * done // of) > told:
+            told = step
+            on_step(step, steps)
+
+    return tell
 
 
 def _stretched(loop: Samples, samples: int) -> Samples:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from models.audio_generation.failures import device_is_broken, memory_is_short
 from models.audio_generation.networks import Networks
 from models.audio_generation.text import Conditioning
 from models.audio_generation.tracks import Track
@@ -90,9 +91,13 @@ class ContinuousBatch:
     def __init__(self, networks: Networks, *, largest: int) -> None:
         """largest: windows in one call of the UNet."""
         self.networks = networks
+        self.limit(largest)
+        self.jobs: list[Job] = []
+
+    def limit(self, largest: int) -> None:
+        """Windows in one call, from now on at most."""
         self.largest = self._wanted = largest
         self._calm = 0
-        self.jobs: list[Job] = []
 
     def add(self, job: Job) -> None:
         """The job joins at the next turn."""
@@ -116,8 +121,10 @@ class ContinuousBatch:
 
     def _decode(self, job: Job, track: Track) -> None:
         try:
-            self._charge(job, track.decode(self.networks))
-        except torch.OutOfMemoryError as error:
+            self._charge(job, track.decode())
+        except Exception as error:
+            if not memory_is_short(error):
+                raise
             job.fail(_failure(error))
         if track.done:
             job.begun.remove(track)
@@ -130,7 +137,9 @@ class ContinuousBatch:
             job = min(served, key=served.__getitem__)
             try:
                 found = job.window()
-            except Exception as error:  # any, of a track that begins: a device that is broken shows itself to all
+            except Exception as error:
+                if device_is_broken(error):
+                    raise
                 job.fail(_failure(error))
                 found = None
             if found is None:
@@ -143,7 +152,9 @@ class ContinuousBatch:
     def _predict(self, places: list[_Place]) -> None:
         try:
             predicted = self._guided(places)
-        except torch.OutOfMemoryError as error:
+        except Exception as error:
+            if not memory_is_short(error):
+                raise
             self._was_too_much(places, error)
             return
         self._calm += 1
@@ -174,7 +185,7 @@ class ContinuousBatch:
         guidance = networks.tensor([float(plan.guidance) for plan in plans])
         return torch.lerp(unwanted, wanted, guidance[:, None, None, None])
 
-    def _was_too_much(self, places: list[_Place], error: torch.OutOfMemoryError) -> None:
+    def _was_too_much(self, places: list[_Place], error: Exception) -> None:
         """Half as much for a while; what was to be done is done at the next turns."""
         if len(places) == 1:
             places[0].job.fail(_failure(error))
@@ -192,11 +203,9 @@ class ContinuousBatch:
 
 def _failure(error: Exception) -> ImmersivaudioError:
     """What a request ends with that could not be given what it needs."""
-    # the host's allocator raises what it raises for anything else
-    short = isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
     failure: ImmersivaudioError = (
         OutOfMemory("the audio model ran out of memory, although it took one window at a time")
-        if short
+        if memory_is_short(error)
         else ModuleFailed(f"the audio model could not begin: {error}")
     )
     failure.__cause__ = error

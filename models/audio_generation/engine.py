@@ -1,5 +1,6 @@
 """The audio engine: a thread that owns the device, and works on whatever was asked for by then."""
 
+import functools
 import logging
 import queue
 import threading
@@ -8,13 +9,14 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
 from models import work
 from models.audio_generation import OnStep
 from models.audio_generation.batch import ContinuousBatch, Job
+from models.audio_generation.failures import device_is_broken
 from models.audio_generation.networks import Networks
 from models.audio_generation.tracks import Track
 from models.errors import WorkerDied
@@ -42,17 +44,20 @@ class Engine:
     def warm_up(self) -> None:
         """Have everything compiled that is, with as many windows at once as fit into memory."""
         batch = self._loop.batch
-        batch.largest = self.call(lambda: batch.networks.warm_up(batch.largest))
+        self.call(lambda: batch.limit(batch.networks.warm_up(batch.largest)))
 
     def seconds(self, tracks: Sequence[Track]) -> float:
         """How long the tracks would take by themselves, as far as can be said from what was done before."""
         return sum(track.cost for track in tracks) * self._loop.seconds_per_row
 
     def call(self, function: Callable[[], T]) -> T:
-        """What the function returns, or raises, called by the thread that owns the device, between two turns."""
+        """What the function returns, or raises, called by the thread that owns the device, between two turns.
+
+        Raises WorkerDied when the device broke.
+        """
         self.check_health()
         answer: Future[T] = Future()
-        self._loop.inbox.put(lambda: _answer(answer, function))
+        self._loop.inbox.put(functools.partial(self._loop.answer, answer, function))
         return answer.result()
 
     def run(self, tracks: Sequence[Track], *, on_step: OnStep) -> None:
@@ -64,7 +69,7 @@ class Engine:
         self.check_health()
         moved = threading.Event()
         job = Job(tracks, changed=moved.set)
-        self._loop.inbox.put(lambda: self._loop.batch.add(job))
+        self._loop.inbox.put(functools.partial(self._loop.batch.add, job))
         told = 0
         try:
             while True:
@@ -86,7 +91,7 @@ class Engine:
     def check_health(self) -> None:
         """Raise WorkerDied when the device broke."""
         if self._loop.broken is not None:
-            raise WorkerDied("the audio engine broke") from self._loop.broken
+            raise WorkerDied(f"the audio engine broke: {self._loop.broken}") from self._loop.broken
 
 
 class _Loop:
@@ -107,16 +112,29 @@ class _Loop:
             try:
                 cost = self.batch.turn()
                 self._keep_pace()
-            except Exception as error:  # any: a device that failed once fails whatever comes next
-                self.broken = error
-                logger.exception("the audio engine broke")
-                for job in self.batch.jobs:
-                    job.fail(WorkerDied("the audio engine broke"))
-                self.batch.jobs.clear()
+            except Exception as error:  # any: all that is of one request alone has been caught
+                self._give_up(error)
             else:
                 if cost:
                     seconds = (time.monotonic() - start) / cost
                     self.seconds_per_row += (seconds - self.seconds_per_row) * (0.1 if self.seconds_per_row else 1)
+
+    def answer(self, answer: "Future[Any]", function: Callable[[], Any]) -> None:
+        """Call the function for whoever waits for its answer."""
+        try:
+            answer.set_result(function())
+        except BaseException as error:  # whatever it is, it is the caller's
+            if isinstance(error, Exception) and device_is_broken(error):
+                self._give_up(error)
+                error = WorkerDied(f"the audio engine broke: {error}")
+            answer.set_exception(error)
+
+    def _give_up(self, error: Exception) -> None:
+        logger.error("the audio engine broke", exc_info=error)
+        self.broken = error
+        for job in self.batch.jobs:
+            job.fail(WorkerDied(f"the audio engine broke: {error}"))
+        self.batch.jobs.clear()
 
     def _asked(self) -> list[Callable[[], object]] | None:
         """Everything that was asked for meanwhile; waits for it when there is nothing to do. None: to close."""
@@ -145,10 +163,3 @@ def _close(inbox: "_Inbox", thread: threading.Thread) -> None:
     inbox.put(None)
     if thread is not threading.current_thread():
         thread.join(10)  # torch does not like to be left in the middle of something when the program ends
-
-
-def _answer(answer: "Future[T]", function: Callable[[], T]) -> None:
-    try:
-        answer.set_result(function())
-    except BaseException as error:  # whatever it is, it is the caller's
-        answer.set_exception(error)

@@ -100,12 +100,13 @@ class Networks:
         # the transposed convolutions add a few at the end
         return samples[0, : len(mel) * self.sizes.frame].float()
 
+    def pinned(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensor, on the host, where the device can take it from without being waited for."""
+        return tensor.pin_memory() if self.device.type == "cuda" else tensor
+
     def tensor(self, values: Sequence[float]) -> torch.Tensor:
         """The values on the device, without waiting for what is computed there."""
-        made = torch.tensor(values)
-        if self.device.type == "cuda":
-            return made.pin_memory().to(self.device, non_blocking=True)
-        return made
+        return self.pinned(torch.tensor(values)).to(self.device, non_blocking=True)
 
     def _begin(self) -> None:
         """What the call before has returned may be written over: it has been used."""
@@ -113,7 +114,7 @@ class Networks:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
 
     def _shape(self, rows: int) -> int:
-        return next((shape for shape in self._shapes if shape >= rows), rows)
+        return min(shape for shape in self._shapes if shape >= rows) if self._shapes else rows
 
     def _nothing(self, rows: int) -> None:
         """The UNet on so many rows of nothing: twice, since the first call compiles and the second records."""

@@ -6,12 +6,13 @@ from models.audio_generation import AudioRequest, GeneratedAudio
 def notes_on(made: GeneratedAudio, *, request: AudioRequest, model: str) -> tuple[str, ...]:
     """A sentence for everything that the model could not do. `model`: its name."""
     notes = []
-    if unread := made.prompt_words_unread:
-        words = (
-            "1 word at the end of the prompt was" if unread == 1 else f"{unread} words at the end of the prompt were"
-        )
-        read = len(request.prompt.split()) - unread
-        notes.append(f"{words} not read: the model reads about {read}" if read > 0 else f"{words} not read")
+    for unread, prompt in (
+        (made.prompt_words_unread, "the prompt" if not request.later_prompts else "a scene's prompt"),
+        (made.negative_words_unread, "the negative prompt"),
+    ):
+        if unread:
+            words = f"{unread} word{'s' if unread > 1 else ''} at the end of {prompt}"
+            notes.append(f"{words} {'were' if unread > 1 else 'was'} not read: the model reads no more")
     if request.candidates > 1 and not made.candidates:
         notes.append(f"{request.candidates} candidates were asked for, and {model} makes one")
     if request.loop and not made.loops:

@@ -60,25 +60,31 @@ class TextEncoder:
         """
         return self._encode(text, heard, weight)
 
-    def listen(self, audio: Audio) -> torch.Tensor:
-        """A sound as `hear` takes it. Of a long one the middle, as much as CLAP takes at once (10 s). Any thread may call it.
+    def listen(self, audio: Audio, *, to_all: bool = False) -> torch.Tensor:
+        """A sound as `hear` takes it. Of a long one the middle, as much as CLAP takes at once (10 s), or all, piece by piece.
 
-        (CLAP's own feature extractor would crop at random.)
+        Any thread may call it. (CLAP's own feature extractor would crop at random.)
         """
         extractor = self._pipeline.feature_extractor
-        heard = min(audio.samples.shape[1], audio.sample_rate * extractor.nb_max_samples // extractor.sampling_rate)
-        start = (audio.samples.shape[1] - heard) // 2
-        middle = audio.samples[:, start : start + heard].mean(0, keepdims=True)
-        sound = resample(middle, rate=audio.sample_rate, to=extractor.sampling_rate)[0, : extractor.nb_max_samples]
-        made = extractor(sound, sampling_rate=extractor.sampling_rate, return_tensors="pt")
+        at_once, count = extractor.nb_max_samples, audio.samples.shape[1]
+        piece = audio.sample_rate * at_once // extractor.sampling_rate
+        first = max(0, count - piece) // 2
+        # what is left of a sound at its end counts when it is long enough to be one
+        starts = [0, *range(piece, count - piece // 4 + 1, piece)] if to_all else [first]
+        heard = []
+        for start in starts:
+            mono = audio.samples[:, start : start + piece].mean(0, keepdims=True)
+            heard.append(resample(mono, rate=audio.sample_rate, to=extractor.sampling_rate)[0, :at_once])
+        made = extractor(heard, sampling_rate=extractor.sampling_rate, return_tensors="pt")
         features: torch.Tensor = made.input_features
         return features
 
     @torch.no_grad()
     def hear(self, features: torch.Tensor) -> torch.Tensor:
-        """What CLAP's audio branch makes of a sound that was listened to: a unit vector of shape (1, width)."""
+        """What CLAP's audio branch makes of a sound that was listened to: a unit vector of shape (1, width), of all its pieces."""
         clap = self._pipeline.text_encoder
-        return normalize(clap.get_audio_features(features.to(clap.device, clap.dtype)).pooler_output.float(), dim=-1)
+        pieces = clap.get_audio_features(features.to(clap.device, clap.dtype)).pooler_output.float()
+        return normalize(normalize(pieces, dim=-1).mean(0, keepdim=True), dim=-1)
 
     @torch.no_grad()
     def read(self, text: str) -> torch.Tensor:

@@ -11,7 +11,7 @@ from models.audio import Samples
 from models.audio_generation.networks import Networks
 from models.audio_generation.sizes import Sizes
 from models.audio_generation.text import Conditioning
-from models.audio_generation.windows import Joining, Span, Windows, joints, lay, spans
+from models.audio_generation.windows import Joining, Windows, joints, lay, spans
 
 CONTEXT = (
     32  # mel frames on either side of what the vocoder's output is kept of; it hears about 20 (measured, at real size)
@@ -54,39 +54,41 @@ class Track:
     """
 
     def __init__(self, plan: Plan, networks: Networks, scheduler: Any, *, overlap: int) -> None:
-        """scheduler: diffusers', of this track alone. overlap: rows that neighbouring windows have in common."""
+        """scheduler: diffusers', of this track alone. overlap: rows that neighbouring windows have in common.
+
+        What takes time is done here, in the caller's thread; until it begins, a track has none of the device's memory.
+        """
+        sizes = networks.sizes
         self.plan = plan
-        self._sizes, self._device = networks.sizes, networks.device
-        self._windows = lay(
-            self._sizes.rows(plan.samples), size=self._sizes.window, overlap=overlap, circular=plan.loop
-        )
-        self._spans = _spans(plan, self._windows, self._sizes)
+        self._device = networks.device
+        windows = lay(sizes.rows(plan.samples), size=sizes.window, overlap=overlap, circular=plan.loop)
+        self._windows = len(windows)
+        joined = joints(windows, plan.joining)
+        self._index = networks.pinned(torch.from_numpy(windows.index))
+        self._cover = networks.pinned(torch.from_numpy(joined.cover))
+        self._weight = networks.pinned(torch.from_numpy(joined.weight))
+        self._noise = networks.pinned(noise(plan.seed, first_row=plan.first_row, rows=windows.rows, sizes=sizes))
+        self._decoding = _Decoding(plan, windows, networks)
         self._scheduler = scheduler
         scheduler.set_timesteps(plan.steps)  # on the CPU: a loop that asks the device for the next time waits for it
         scheduler.set_begin_index(0)
         self._times: list[int] = scheduler.timesteps.tolist()
         self._step = 0
-        self._joints = joints(self._windows, plan.joining)
-        self._noise = noise(plan.seed, first_row=plan.first_row, rows=self._windows.rows, sizes=self._sizes)
-        self._decoding: _Decoding | None = None
 
     def begin(self) -> None:
-        """Take the device's memory that it needs. Until then a track has its noise, on the CPU."""
-        sizes, windows, device = self._sizes, self._windows, self._device
-        joined = self._joints
-        self._index = torch.from_numpy(windows.index).to(device)
-        self._cover = torch.from_numpy(joined.cover).to(device)
-        self._weight = torch.from_numpy(joined.weight).to(device)
-        self._latent = self._noise.to(device) * self._scheduler.init_noise_sigma
+        """Take the device's memory that it needs."""
+        self._index, self._cover, self._weight = (
+            tensor.to(self._device, non_blocking=True) for tensor in (self._index, self._cover, self._weight)
+        )
+        self._latent = self._noise.to(self._device, non_blocking=True) * self._scheduler.init_noise_sigma
         del self._noise
-        self._predicted = torch.empty((len(windows), sizes.window, sizes.channels, sizes.columns), device=device)
+        self._predicted = self._latent.new_empty((*self._index.shape, *self._latent.shape[1:]))
         self._begin_step()
 
     @property
     def cost(self) -> int:
         """All the work, in UNet rows."""
-        denoising = len(self._windows) * self.plan.steps * self.plan.cost_of_a_window
-        return denoising + len(self._windows) * DECODING + len(self._spans) * VOCODING
+        return self._windows * self.plan.steps * self.plan.cost_of_a_window + self._decoding.cost
 
     @property
     def denoised(self) -> bool:
@@ -101,7 +103,7 @@ class Track:
     @property
     def done(self) -> bool:
         """Whether the samples are there, or will be when `result` asks for them."""
-        return self._decoding is not None and self._decoding.done
+        return self._decoding.done
 
     def latent(self, window: int) -> torch.Tensor:
         """What the UNet is to look at: (channels, window, columns), float32."""
@@ -116,21 +118,17 @@ class Track:
         if self._missing == 0:
             self._take_step()
 
-    def decode(self, networks: Networks) -> int:
+    def decode(self) -> int:
         """One unit of the work that is left when all steps are taken; returns its cost."""
-        if self._decoding is None:
-            self._decoding = _Decoding(self.plan, self._latent, self._windows, self._spans, networks)
-            del self._latent, self._scheduler, self._index, self._cover, self._weight
         return self._decoding.advance()
 
     def result(self) -> Samples:
         """float32, (samples,): exactly as many as planned, or, of a loop, as its rows have. Waits for the device."""
-        assert self._decoding is not None
         return self._decoding.result()
 
     def _begin_step(self) -> None:
-        self.waiting = deque(range(len(self._windows)))
-        self._missing = len(self._windows)
+        self.waiting = deque(range(self._windows))
+        self._missing = self._windows
         self._scaled = self._scheduler.scale_model_input(self._latent, self.time)
 
     def _take_step(self) -> None:
@@ -142,7 +140,8 @@ class Track:
         self._latent = self._scheduler.step(joined, self.time, self._latent, return_dict=False)[0]
         self._step += 1
         if self.denoised:
-            del self._predicted, self._scaled
+            self._decoding.begin(self._latent)
+            del self._latent, self._predicted, self._scaled, self._scheduler, self._index, self._cover, self._weight
         else:
             self._begin_step()
 
@@ -155,55 +154,65 @@ class _Decoding:
     what it would be if it heard the whole.
     """
 
-    def __init__(
-        self, plan: Plan, latent: torch.Tensor, windows: Windows, pieces: list[Span], networks: Networks
-    ) -> None:
-        sizes, device = networks.sizes, networks.device
-        self._networks, self._latent = networks, latent
+    def __init__(self, plan: Plan, windows: Windows, networks: Networks) -> None:
+        sizes = networks.sizes
+        self._networks = networks
         fine = windows.times(sizes.frames)
-        self._rows = torch.from_numpy(windows.index).to(device)
-        self._frames = torch.from_numpy(fine.index).to(device)
-        self._share = torch.from_numpy(fine.share).to(device)
-        self._mel = torch.zeros(fine.rows, sizes.columns * sizes.frames, device=device)
+        size, needed = sizes.window * sizes.frames, -(-plan.samples // sizes.frame)
+        if plan.loop:
+            needed = fine.rows
+        pieces = spans(fine.rows, size=size, context=CONTEXT, needed=needed, circular=plan.loop)
+        self._rows = networks.pinned(torch.from_numpy(windows.index))
+        self._frames = networks.pinned(torch.from_numpy(fine.index))
+        self._share = networks.pinned(torch.from_numpy(fine.share))
+        self._heard = networks.pinned(torch.from_numpy(np.stack([piece.index for piece in pieces])))
+        self._mel_shape = (fine.rows, sizes.columns * sizes.frames)
         self._tiles = deque(range(len(windows)))
-        self._spans = deque((torch.from_numpy(span.index).to(device), span.keep) for span in pieces)
-        samples = windows.rows * sizes.row if plan.loop else plan.samples
-        on_a_gpu = device.type == "cuda"
-        self._samples = torch.zeros(samples, pin_memory=on_a_gpu)
-        self._written = 0
-        self._copied = torch.cuda.Event() if on_a_gpu else None  # type: ignore[no-untyped-call]
+        self._spans = deque(enumerate(piece.keep for piece in pieces))
+        self._samples = windows.rows * sizes.row if plan.loop else plan.samples
+        self._made: list[torch.Tensor] = []
+        self._copied: torch.cuda.Event | None = None
+        self.cost = len(self._tiles) * DECODING + len(self._spans) * VOCODING
 
     @property
     def done(self) -> bool:
         return not self._spans
+
+    def begin(self, latent: torch.Tensor) -> None:
+        self._latent = latent
+        self._rows, self._frames, self._share, self._heard = (
+            tensor.to(latent.device, non_blocking=True)
+            for tensor in (self._rows, self._frames, self._share, self._heard)
+        )
+        self._mel = torch.zeros(self._mel_shape, device=latent.device)
 
     @torch.no_grad()
     def advance(self) -> int:
         if self._tiles:
             self._decode(self._tiles.popleft())
             return DECODING
-        self._vocode()
+        self._vocode(*self._spans.popleft())
         return VOCODING
 
     def result(self) -> Samples:
         if self._copied is not None:
             self._copied.synchronize()
-        samples: Samples = self._samples.numpy()
+        samples: Samples = torch.cat(self._made)[: self._samples].numpy()
         return samples
 
     def _decode(self, tile: int) -> None:
         mel = self._networks.decode(self._latent.index_select(0, self._rows[tile]))
         self._mel.index_add_(0, self._frames[tile], mel * self._share[tile, :, None])
 
-    def _vocode(self) -> None:
-        frames, keep = self._spans.popleft()
-        made, frame = self._networks.vocode(self._mel.index_select(0, frames)), self._networks.sizes.frame
-        kept = made[keep.start * frame : keep.stop * frame][: len(self._samples) - self._written]
-        self._samples[self._written : self._written + len(kept)].copy_(kept, non_blocking=True)
-        self._written += len(kept)
+    def _vocode(self, piece: int, keep: slice) -> None:
+        made, frame = self._networks.vocode(self._mel.index_select(0, self._heard[piece])), self._networks.sizes.frame
+        kept = made[keep.start * frame : keep.stop * frame]
+        on_a_gpu = kept.device.type == "cuda"
+        self._made.append(torch.empty(len(kept), pin_memory=on_a_gpu).copy_(kept, non_blocking=True))
         if self.done:
-            del self._latent, self._mel, self._rows, self._frames, self._share
-            if self._copied is not None:
+            del self._latent, self._mel, self._rows, self._frames, self._share, self._heard
+            if on_a_gpu:
+                self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
                 self._copied.record()
 
 
@@ -223,11 +232,3 @@ def _block(seed: tuple[int, ...], number: int, sizes: Sizes) -> torch.Tensor:
     words = np.random.SeedSequence((*seed, number % 2**32)).generate_state(1, np.uint64)
     generator = torch.Generator("cpu").manual_seed(int(words[0]))
     return torch.randn(_BLOCK, sizes.channels, sizes.columns, generator=generator)
-
-
-def _spans(plan: Plan, windows: Windows, sizes: Sizes) -> list[Span]:
-    """What the vocoder is given, one after another."""
-    frames = windows.rows * sizes.frames
-    needed = frames if plan.loop else -(-plan.samples // sizes.frame)
-    size = sizes.window * sizes.frames
-    return spans(frames, size=size, context=CONTEXT, needed=needed, circular=plan.loop)

@@ -6,10 +6,10 @@ modules.
 
 from typing import Literal
 
-from models.schema import Frozen
+from models.schema import ModuleSettings
 
 
-class SketchAudioSettings(Frozen):
+class SketchAudioSettings(ModuleSettings):
     """How `FoleyGenerator` and `MusicGenerator` are loaded. There is nothing to choose."""
 
     kind: Literal["sketch"] = "sketch"

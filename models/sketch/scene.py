@@ -15,7 +15,7 @@ from models.errors import MissingOutput
 from models.frame_description import Description, Shot
 from models.frame_selection import Selection, medoid
 from models.record import DetectedObject, FrameObjects, Mood
-from models.schema import Frozen
+from models.schema import ModuleSettings
 from models.sketch.grid import Array, Grid, measure
 from models.sketch.tags import find_tags
 
@@ -38,7 +38,7 @@ _THINGS = {
 }
 
 
-class SketchSceneSettings(Frozen):
+class SketchSceneSettings(ModuleSettings):
     """How the scene is looked at."""
 
     kind: Literal["sketch"] = "sketch"

@@ -1,6 +1,8 @@
 """The engine without its thread: turn by turn, so that who joins and leaves when is exactly known."""
 
+import dataclasses
 import functools
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,12 @@ import torch
 
 from models.audio import Samples
 from models.audio_generation import batch as batch_module
+from models.audio_generation import nothing_to_report
 from models.audio_generation.batch import ContinuousBatch, Job
+from models.audio_generation.engine import Engine
 from models.audio_generation.loading import Checkpoint, load_pipeline
 from models.audio_generation.networks import Networks
+from models.audio_generation.sizes import Sizes
 from models.audio_generation.text import TextEncoder
 from models.audio_generation.tracks import Plan, Track, noise
 from models.errors import ModuleFailed, OutOfMemory
@@ -244,8 +249,51 @@ class TestSharedCalls:
         traced = Studio(toy_audioldm2)
         traced.networks = Networks(traced.pipeline, compiled=True)
         assert traced.networks.warm_up(1) == 1
-        wanted = studio.plan(seconds=4)
-        assert same(studio.alone(wanted), traced.alone(traced.plan(seconds=4)))
+        job = traced.job(traced.plan(seconds=4))
+        run(traced.batch(1), job)
+        assert same(studio.alone(studio.plan(seconds=4)), result(job))
+
+
+class TestMemory:
+    def test_that_a_track_needs_beside_the_calls_is_little(self, studio: Studio) -> None:
+        """At real size: of ten minutes less than a tenth of a GiB, where weights and calls take several."""
+
+        class Published:
+            sizes = Sizes(16000, frame=160, frames=4, channels=8, columns=16, window=256, text=128)
+            device = torch.device("cpu")
+            pinned = staticmethod(lambda tensor: tensor)
+
+        plan = dataclasses.replace(studio.plan(), samples=600 * 16000)
+        scheduler = type(studio.pipeline.scheduler).from_config(studio.pipeline.scheduler.config)
+        track = Track(plan, Published(), scheduler, overlap=64)  # type: ignore[arg-type]
+        track.begin()
+        assert held_by(track) < 100 * 2**20
+        track._decoding.begin(track._latent)
+        assert held_by(track) < 120 * 2**20
+
+    def test_of_the_device_is_let_go_when_a_track_is_done(self, studio: Studio) -> None:
+        track = studio.track(studio.plan(seconds=60, steps=2))
+        run(studio.batch(8), Job([track]))
+        texts = 2 * (128 * 32 * 4 + 128 * 8 + 8 * 16 * 4)
+        assert held_by(track) <= track.result().nbytes * 1.02 + texts
+
+
+def held_by(track: Track) -> int:
+    """Bytes of all tensors that can be reached from a track."""
+    found: dict[int, int] = {}
+
+    def look(thing: Any, depth: int) -> None:
+        if isinstance(thing, torch.Tensor):
+            found[thing.untyped_storage().data_ptr()] = thing.untyped_storage().nbytes()
+        elif depth < 5 and isinstance(thing, list | tuple | deque):
+            for part in thing:
+                look(part, depth + 1)
+        elif depth < 5 and not isinstance(thing, Networks) and hasattr(thing, "__dict__"):
+            for part in vars(thing).values():
+                look(part, depth + 1)
+
+    look(track, 0)
+    return sum(found.values())
 
 
 class TestTurns:
@@ -372,9 +420,39 @@ class TestTooLittleMemory:
         assert job.ended
         assert same(result(other), studio.alone(studio.plan(seed=(2,))))
 
+    def test_found_at_the_start_stays(self, toy_audioldm2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What is not compiled is not asked for, however calm it is."""
+
+        def tight(network: Any, **_: Any) -> Any:
+            def checked(*tensors: torch.Tensor) -> torch.Tensor:
+                if len(tensors[0]) > 4:
+                    raise torch.OutOfMemoryError("CUDA out of memory")
+                made: torch.Tensor = network(*tensors)
+                return made
+
+            return checked
+
+        monkeypatch.setattr(torch, "compile", tight)
+        monkeypatch.setattr(batch_module, "PATIENCE", 1)
+        studio = Studio(toy_audioldm2)
+        studio.networks = Networks(studio.pipeline, compiled=True)
+        engine = Engine(studio.networks, largest=8)
+        engine.warm_up()
+        tracks = [studio.track(studio.plan(seconds=9)) for _ in range(2)]
+        engine.run(tracks, on_step=nothing_to_report)
+        assert engine._loop.batch.largest == 2
+
     @pytest.mark.parametrize("network", ["predict", "decode", "vocode"])
+    @pytest.mark.parametrize(
+        "raised",
+        [
+            torch.OutOfMemoryError("CUDA out of memory"),
+            RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+            torch.AcceleratorError("CUDA error: out of memory"),
+        ],
+    )
     def test_for_a_single_window_fails_who_asked_for_it_and_nobody_else(
-        self, studio: Studio, monkeypatch: pytest.MonkeyPatch, network: str
+        self, studio: Studio, monkeypatch: pytest.MonkeyPatch, network: str, raised: Exception
     ) -> None:
         job, other = studio.job(studio.plan()), studio.job(studio.plan(seed=(2,)))
         batch = studio.batch(1)
@@ -384,7 +462,7 @@ class TestTooLittleMemory:
         def once(*arguments: Any) -> Any:
             if not failed:
                 failed.append(True)
-                raise torch.OutOfMemoryError("CUDA out of memory")
+                raise raised
             return usual(*arguments)
 
         monkeypatch.setattr(studio.networks, network, once)
@@ -461,7 +539,7 @@ class TestDecoding:
             batch.add(job)
             while not track.denoised:
                 batch.turn()
-            assert torch.allclose(track._latent, latent, atol=1e-5)
+            assert torch.allclose(track._decoding._latent, latent, atol=1e-5)
             assert len(latent) > 3 * WINDOW
 
     def test_a_track_has_exactly_as_many_samples_as_planned(self, studio: Studio) -> None:
@@ -477,7 +555,7 @@ class TestALoop:
         jobs = [Job([plain]), Job([turned])]
         for job in jobs:
             job.window()  # lets the track begin; the step is begun again below
-        rows, windows = len(plain._latent), len(plain._windows)
+        rows, windows = len(plain._latent), plain._windows
         assert rows % windows == 0
         turned._latent = torch.roll(plain._latent, rows // windows, 0)
         for track in (plain, turned):

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -72,6 +74,16 @@ class TestCrossing:
         assert np.all(whole[:3500] == np.float32(0.2))
         assert np.all(whole[4500:] == np.float32(-0.3))
         assert np.abs(np.diff(whole)).max() < 0.002
+
+    def test_takes_no_memory_beside_the_sound_that_grows_with_it(self) -> None:
+        samples = 1_000_000
+        parts = scenes([(0, "a"), (30, "b")], samples=samples, rate=10_000, crossing=1, loop=False)
+        made = [(scene, np.zeros(scene.end - scene.start, np.float32)) for scene in parts]
+        tracemalloc.start()
+        crossed(made, samples=samples)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 2.2 * samples * 4
 
     def test_never_exceeds_full_scale(self) -> None:
         parts = lay([(0, "a"), (4, "b")])
