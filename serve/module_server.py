@@ -17,6 +17,7 @@ from typing import Any, Literal
 from models import work
 from models.errors import DeadlinePassed, OtherModel, OutOfMemory, StorageFull
 from models.record import Module, ModuleInfo, Outputs, Progress, Record, StemKind
+from models.schema import ModuleSettings
 from serve.log import PROGRESS_SECONDS, progress_key
 from serve.modules import Task
 from serve.settings import AppSettings, Deadline
@@ -39,11 +40,11 @@ class ModuleServer:
         clear_scratch()
         self.settings = settings
         self.store = Store(settings.store)
-        own = getattr(settings, self.setting or self.module)
+        own: ModuleSettings = getattr(settings, self.setting or self.module)
         # Before they are loaded: who replaces them meanwhile is noticed at the next start.
         weights = _weights_on_disk(own)
         self.model = self.load(settings)
-        told = (own.model_dump_json(), self.model.model, getattr(self.model, "device", "cpu"), weights)
+        told = (own.deciding(), self.model.model, getattr(self.model, "device", "cpu"), weights)
         self._identity = hashlib.sha256(repr(told).encode()).hexdigest()
         # As many threads as the model takes calls at once: one, unless it says so. What waits, waits in order.
         self._threads = ThreadPoolExecutor(getattr(self.model, "at_once", 1), thread_name_prefix=self.module)

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from models import work
-from models.errors import DeadlinePassed, NotFound, OtherModel, OutOfMemory, StorageFull, UnsupportedMedia
+from models.errors import DeadlinePassed, NotFound, OutOfMemory, StorageFull, UnsupportedMedia
 from models.frame_description import Description, Shot
 from models.record import Options, Outputs, Progress, Record
-from serve.deployments import FrameDescriber, FrameExtractor, MusicGenerator, ObjectDetector, Reconstructor
+from serve.deployments import FrameDescriber, FrameExtractor, MusicGenerator
 from serve.log import progress_key
 from serve.module_server import ModuleServer
 from serve.modules import Task
@@ -219,45 +219,6 @@ async def test_a_film_that_is_put_together_can_be_stopped_too(tmp_path: Path) ->
     doing.cancelled.set()
     with pytest.raises(Cancelled):
         await asyncio.wait_for(running, 2)
-
-
-@pytest.mark.parametrize(
-    ("changed", "server"),
-    [
-        ({"frame_extraction": {"long_side": 320}}, FrameExtractor),
-        ({"frame_extraction": {"jpeg_quality": 50}}, FrameExtractor),
-        ({"reconstruction": {"image_frame_rate": 10}}, Reconstructor),
-    ],
-)
-async def test_another_setting_of_a_module_gives_it_another_identity(
-    tmp_path: Path, changed: dict[str, object], server: type[ModuleServer]
-) -> None:
-    usual, again = [await server(settings(tmp_path)).identity() for _ in range(2)]
-    assert usual == again
-    assert await server(settings(tmp_path, **changed)).identity() != usual
-    assert (
-        await ObjectDetector(settings(tmp_path, **changed)).identity()
-        == await ObjectDetector(settings(tmp_path)).identity()
-    )
-
-
-async def test_weights_replaced_under_their_old_name_give_another_identity(tmp_path: Path) -> None:
-    from tests.toys import vision
-
-    folder = vision.make_resnet18(tmp_path / "resnet18")
-    given = settings(tmp_path, frame_selection={"kind": "resnet18", "weights": str(folder), "device": "cpu"})
-    from serve.deployments import FrameSelector
-
-    before = FrameSelector(given)
-    told = await before.identity()
-    await asyncio.sleep(0.01)
-    file = folder if folder.is_file() else next(path for path in folder.rglob("*") if path.is_file())
-    file.write_bytes(file.read_bytes())
-    assert await before.identity() == told  # it works on with what it has loaded
-    after = FrameSelector(given)
-    assert await after.identity() != told
-    with pytest.raises(OtherModel):
-        await after.run(task(identity=told))
 
 
 class Slow:
