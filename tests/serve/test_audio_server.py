@@ -207,7 +207,13 @@ async def test_one_server_makes_both_stems_and_tells_them_apart(
 async def test_music_and_sounds_of_one_run_are_made_by_one_model_at_the_same_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    music = {"kind": "audioldm2", "checkpoint": str(make_audioldm2(tmp_path / "toy")), "device": "cpu", "steps": 2}
+    music = {
+        "kind": "audioldm2",
+        "checkpoint": str(make_audioldm2(tmp_path / "toy")),
+        "device": "cpu",
+        "steps": 2,
+        "at_once": 2,
+    }
     given = {"store": str(tmp_path / "store"), "music": music, "sounds": {"kind": "with_music"}}
     image = media_factory.make_image(tmp_path / "photo.png", size=(64, 36))
     both_here, models = threading.Barrier(2), set()
