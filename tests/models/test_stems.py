@@ -84,7 +84,9 @@ def test_what_a_model_cannot_do_is_said(tmp_path: Path) -> None:
 
 
 def test_words_that_were_not_read_are_counted(tmp_path: Path) -> None:
-    assert stem_of(Model(unread=5), tmp_path).notes == ("5 words at the end of the prompt were not read: the model reads no more",)
+    assert stem_of(Model(unread=5), tmp_path).notes == (
+        "5 words at the end of the prompt were not read: the model reads no more",
+    )
     request = AudioRequest("rain " * 90, 1, 0)
     note = notes_on(Model(unread=1).generate(request, on_step=nothing_to_report), request=request, model="m")
     assert note == ("1 word at the end of the prompt was not read: the model reads no more",)
