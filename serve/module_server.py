@@ -104,7 +104,7 @@ class ModuleServer:
             ask()
 
     async def identity(self) -> str | None:
-        """What decides about the outputs, besides their inputs: model, weights, settings."""
+        """What decides about the outputs, besides their inputs: model, weights, settings but for tuning."""
         return self._identity
 
     async def info(self, part: StemKind | None = None) -> ModuleInfo:
