@@ -6,10 +6,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from ray.serve.schema import DeploymentSchema
 
 from client import ImmersivaudioClient, Options
+from models.audio_generation.ace_step import AceStepSettings
 from serve.settings import AppSettings
 from tests import media_factory
 from tests.serve.conftest import ROOT, Deploy
@@ -21,6 +25,10 @@ HERE = "http://127.0.0.1:8000"
 def _commands(*programs: str) -> list[str]:
     lines = [line.removeprefix("$ ") for line in README.splitlines() if line.startswith("$ ")]
     return [line.split("  #")[0].strip() for line in lines if line.startswith(programs)]
+
+
+def _yaml() -> list[dict[str, Any]]:
+    return [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)]
 
 
 @pytest.fixture(scope="module")
@@ -92,12 +100,24 @@ def test_the_python_works(address: str, folder: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_yaml_is_understood() -> None:
-    import yaml
+    parts = _yaml()
+    assert len(parts) == 3
+    for part in parts:
+        assert set(part) <= {"args", "deployments"}
+        AppSettings.model_validate(part["args"])
 
-    texts = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-    assert len(texts) == 3
-    for text in texts:
-        AppSettings.model_validate(yaml.safe_load(text)["args"])
+
+def test_what_makes_one_piece_at_a_time_is_given_one_more_at_most() -> None:
+    (part,) = (part for part in _yaml() if "deployments" in part)
+    settings = AppSettings.model_validate(part["args"])
+    assert isinstance(settings.music, AceStepSettings)
+    application = yaml.safe_load((ROOT / "serve_config.gpu.yaml").read_text())["applications"][0]
+    for deployment in part["deployments"]:
+        assert deployment["name"] in {item["name"] for item in application["deployments"]}
+        assert set(deployment) <= set(DeploymentSchema.model_fields)
+        asked = DeploymentSchema.model_validate(deployment)
+        assert asked.max_ongoing_requests == 2
+        assert deployment["autoscaling_config"]["target_ongoing_requests"] == 1
 
 
 def test_no_output_is_left_to_be_filled_in() -> None:
