@@ -1,7 +1,6 @@
 import re
 import shutil
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from models.audio_generation.text import Conditioning
 from models.audio_generation.tracks import Track, noise
 from models.errors import Cancelled, InputTooLarge, ModelUnavailable, ModuleFailed, OutOfMemory, WorkerDied
 from tests.toys.audioldm2 import TOY
+from tests.toys.damage import Damage, cut_short, fill, lose
 
 RATE = TOY["vocoder"]["sampling_rate"]
 NATIVE_SECONDS = 2.56
@@ -490,31 +490,6 @@ class TestLoading:
             AudioLDM2Generator.load(AudioLDM2Settings(checkpoint=str(toy_audioldm2), device="cuda"))
 
 
-def cut_short(weights: Path) -> None:
-    weights.write_bytes(weights.read_bytes()[:-100])
-
-
-def lose_one(weights: Path) -> None:
-    _change(weights, lambda tensors: tensors.pop(min(tensors)))
-
-
-def fill(value: float) -> Callable[[Path], None]:
-    def every_number(tensors: dict[str, Any]) -> None:
-        for tensor in tensors.values():
-            if tensor.is_floating_point():
-                tensor.fill_(value)
-
-    return lambda weights: _change(weights, every_number)
-
-
-def _change(weights: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    from safetensors.torch import load_file, save_file
-
-    tensors = load_file(weights)
-    change(tensors)
-    save_file(tensors, weights, metadata={"format": "pt"})
-
-
 class TestABrokenCheckpoint:
     @pytest.mark.parametrize(
         ("part", "damage", "message"),
@@ -522,13 +497,13 @@ class TestABrokenCheckpoint:
             ("unet/diffusion_pytorch_model", fill(float("nan")), "self-check: .* not finite"),
             ("vocoder/model", fill(0), "self-check: it did not make one second of sound"),
             ("text_encoder/model", fill(float("nan")), "self-check"),
-            ("language_model/model", lose_one, "lacks 1 of its weights"),
+            ("language_model/model", lose(), "lacks 1 of its weights"),
             ("vae/diffusion_pytorch_model", cut_short, "cannot be loaded"),
             ("text_encoder_2/model", Path.unlink, "cannot be loaded"),
         ],
     )
     def test_is_found_at_start(
-        self, toy_audioldm2: Path, tmp_path: Path, part: str, damage: Callable[[Path], None], message: str
+        self, toy_audioldm2: Path, tmp_path: Path, part: str, damage: Damage, message: str
     ) -> None:
         broken = shutil.copytree(toy_audioldm2, tmp_path / "broken")
         damage(broken / f"{part}.safetensors")
