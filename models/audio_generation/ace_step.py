@@ -22,7 +22,7 @@ from models.audio import Audio, Samples, folded, loop_surplus, read_audio, resam
 from models.audio_generation import AudioRequest, Candidate, GeneratedAudio, OnStep, nothing_to_report
 from models.audio_generation.loading import Checkpoint, find_checkpoint, first_line, load_whole
 from models.audio_generation.scenes import Scene, crossed, scenes
-from models.device import Device, torch_device
+from models.device import Device, share_of_device
 from models.errors import InputTooLarge, ModelUnavailable, ModuleFailed
 from models.schema import ModuleSettings
 
@@ -84,9 +84,7 @@ class AceStepGenerator:
         """
         import torch
 
-        device = torch_device(settings.device)
-        if device != "cpu" and settings.memory_fraction is not None:
-            torch.cuda.set_per_process_memory_fraction(settings.memory_fraction, device)
+        device = share_of_device(settings.device, settings.memory_fraction)
         half = device != "cpu" and torch.cuda.is_bf16_supported(including_emulation=False)
         dtype = settings.dtype if settings.dtype != "auto" else "bfloat16" if half else "float32"
         checkpoint = find_checkpoint(settings.checkpoint, revision=settings.revision)

@@ -18,7 +18,7 @@ from models.audio_generation import AudioRequest, Candidate, GeneratedAudio, OnS
 from models.audio_generation.loading import find_checkpoint, load_pipeline
 from models.audio_generation.scenes import Scene, crossed, scenes
 from models.audio_generation.windows import Joining
-from models.device import Device, torch_device
+from models.device import Device, share_of_device
 from models.errors import InputTooLarge, ModelUnavailable, ModuleFailed
 from models.schema import ModuleSettings
 
@@ -97,9 +97,7 @@ class AudioLDM2Generator:
         """
         import torch
 
-        device = torch_device(settings.device)
-        if device != "cpu" and settings.memory_fraction is not None:
-            torch.cuda.set_per_process_memory_fraction(settings.memory_fraction, device)
+        device = share_of_device(settings.device, settings.memory_fraction)
         dtype = settings.dtype if settings.dtype != "auto" else "float32" if device == "cpu" else "float16"
         checkpoint = find_checkpoint(settings.checkpoint, revision=settings.revision)
         pipeline = load_pipeline(checkpoint, device=device, dtype=getattr(torch, dtype))

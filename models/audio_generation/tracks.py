@@ -13,9 +13,8 @@ from models.audio_generation.sizes import Sizes
 from models.audio_generation.text import Conditioning
 from models.audio_generation.windows import Joining, Windows, joints, lay, spans
 
-CONTEXT = (
-    32  # mel frames on either side of what the vocoder's output is kept of; it hears about 20 (measured, at real size)
-)
+# Mel frames on either side of what is kept of the vocoder's output: it hears about 20 (measured, at real size).
+CONTEXT = 32
 
 # What a unit of work costs, in rows of a UNet call (171 GFLOP at real size): the VAE's decoder 670 GFLOP, the vocoder 1,027.
 DECODING, VOCODING = 4, 6
