@@ -11,9 +11,10 @@ from pydantic import Field, JsonValue, model_validator
 
 from models.schema import Frozen
 
-SCHEMA_VERSION = 3
-"""2 added the origin of outputs, cancelled runs, retries, reruns and keys; 3 references, loops, kept candidates and notes on stems.
-All have defaults: what an earlier version wrote opens as it is."""
+SCHEMA_VERSION = 4
+"""2 added the origin of outputs, cancelled runs, retries, reruns and keys; 3 references, loops, kept candidates and notes on stems;
+4 scenes, ducking, and what else reconstruction writes. All have defaults: what an earlier version wrote opens as it is, and was mixed
+without ducking."""
 
 Module = Literal[
     "video_input",
@@ -30,6 +31,8 @@ MODULES: tuple[Module, ...] = get_args(Module)
 StemKind = Literal["music", "sounds"]
 VideoFormat = Literal["mp4", "mov", "mkv", "webm"]
 AudioFormat = Literal["wav", "flac", "mp3", "m4a", "ogg"]
+StemFormat = Literal["flac", "wav"]
+OriginalMode = Literal["keep", "duck", "replace"]
 VIDEO_FORMATS: tuple[VideoFormat, ...] = get_args(VideoFormat)
 AUDIO_FORMATS: tuple[AudioFormat, ...] = get_args(AudioFormat)
 
@@ -45,6 +48,9 @@ class Options(Frozen):
 
     k: float = Field(10, gt=0, le=200)
     """Frames sampled: n = max(1, floor(k·log10(seconds)))."""
+    scenes: Annotated[int, Field(ge=1, le=50)] | Literal["auto"] = 1
+    """Scenes that a video is divided into, each with its own frame, description and prompts. 1: one frame stands for the whole
+    video. auto: as many as it has. Other than 1, more frames are sampled where k gives few."""
     music: bool = True
     """Make music."""
     sounds: bool = True
@@ -68,20 +74,42 @@ class Options(Frozen):
     loop: bool = False
     """Let the sound's end go over into its beginning, for what is played in a circle. Without a seam in wav and flac; other
     formats add a moment at the joint. Asked of models that can."""
+    crossing_seconds: float = Field(1, ge=0, le=10)
+    """How long two neighbouring scenes are heard together; less where one is shorter than twice that."""
     reference_weight: float = Field(0.5, ge=0, le=1)
     """How much a reference counts beside the words: 0 not at all, 1 alone. Without a reference, it has no effect."""
     seconds: float = Field(10, ge=0.1, le=1800)
     """Length of the result when the input is a still image."""
     format: VideoFormat | AudioFormat | None = None
     """Container of the result. None: the source's where we write it, else mp4. An audio format gives the sound alone."""
+    original_mode: OriginalMode = "duck"
+    """What becomes of the video's own sound. keep: it is mixed with the generated sound. duck: that too, and the generated sound is
+    lowered while the own one is heard. replace: it is left out, every track of it."""
     original: float = Field(0.5, ge=0, le=1)
-    """Rate between the generated sound (0) and the video's own (1), by amplitude. Without own sound, it has no effect."""
+    """Rate between the generated sound (0) and the video's own (1), by amplitude. Without own sound, or with `replace`, it has no
+    effect."""
+    duck_db: float = Field(12, ge=0, le=40)
+    """How far the generated sound is lowered while the own one is heard."""
+    duck_attack_seconds: float = Field(0.1, ge=0.01, le=5)
+    """How long that takes. It is done when the own sound begins."""
+    duck_release_seconds: float = Field(0.8, ge=0.01, le=10)
+    """How long it takes to come back."""
+    stereo_width: float = Field(0, ge=0, le=1)
+    """How much wider the sound effects are made. In mono, nothing of that is heard."""
+    fade_in_seconds: float | None = Field(None, ge=0, le=10)
+    """Fade at the start. None: the service's default."""
+    fade_out_seconds: float | None = Field(None, ge=0, le=30)
+    """Fade at the end. None: the service's default."""
     music_volume_db: float = Field(0, ge=-60, le=12)
     """Level of the music."""
     sound_volume_db: float = Field(0, ge=-60, le=12)
     """Level of the sound effects."""
     loudness_lufs: float | None = Field(-14, ge=-40, le=-5)
     """Integrated loudness of the mix (ITU-R BS.1770). None: the mix is left as loud as it is."""
+    stem_format: StemFormat = "flac"
+    """Format of the stems: music, sounds, original and mix."""
+    descriptions: bool = False
+    """Add the scenes' descriptions to the video as a text track, for viewers with impaired sight."""
 
     @model_validator(mode="after")
     def _asks_for_something(self) -> Self:
@@ -222,14 +250,42 @@ class ObjectDetection(Output):
     """The set of all labels of the video, in alphabetical order."""
 
 
+class Scene(Frozen):
+    """A part of the video, and the frame that stands for it."""
+
+    start_seconds: float = Field(ge=0)
+    """From the video's first frame. A scene begins where the one before ends, the first at 0."""
+    end_seconds: float = Field(ge=0)
+    index: int = Field(ge=0)
+    """Of the frame, into the frames of `frame_extraction`."""
+    path: str
+    """Key of the frame."""
+
+
 class FrameSelection(Output):
-    """`frame_selection`: the medoid of the frames' latents."""
+    """`frame_selection`: the medoid of the frames' latents; of several scenes, each its own.
+
+    `path` and `index` are those of the first scene.
+    """
 
     model: str
     path: str
     index: int = Field(ge=0)
     latent_shape: tuple[int, ...]
     """Shape of one frame's latent before it is flattened."""
+    scenes: tuple[Scene, ...] = ()
+    """All of the video, in order. None in records before version 4: one scene."""
+
+    @model_validator(mode="after")
+    def _one_after_the_other(self) -> Self:
+        begins = 0.0
+        for scene in self.scenes:
+            if scene.start_seconds != begins or scene.end_seconds <= begins:
+                raise ValueError("the first scene begins at 0, and every other where the one before it ends")
+            begins = scene.end_seconds
+        if self.scenes and (self.scenes[0].index, self.scenes[0].path) != (self.index, self.path):
+            raise ValueError("index and path are those of the first scene's frame")
+        return self
 
 
 class Mood(Frozen):
@@ -239,8 +295,16 @@ class Mood(Frozen):
     arousal: float = Field(ge=-1, le=1)
 
 
+class SceneDescription(Frozen):
+    """One scene in words."""
+
+    text: str
+    mood: Mood | None = None
+    """Only from models that measure one."""
+
+
 class FrameDescription(Output):
-    """`frame_description`: the selected frame in words."""
+    """`frame_description`: the selected frames in words. `text` and `mood` are those of the first scene."""
 
     model: str
     question: str | None
@@ -248,15 +312,45 @@ class FrameDescription(Output):
     text: str
     mood: Mood | None = None
     """Only from models that measure one."""
+    later: tuple[SceneDescription, ...] = ()
+    """Of the second scene and those after it."""
+
+    @property
+    def scenes(self) -> tuple[SceneDescription, ...]:
+        """Of every scene."""
+        return SceneDescription(text=self.text, mood=self.mood), *self.later
+
+
+class ScenePrompts(Frozen):
+    """The prompts of one scene."""
+
+    music_prompt: str = Field(max_length=20_000)
+    sound_prompt: str = Field(max_length=20_000)
+    objects: tuple[str, ...] = ()
+    """What is named in them, most of it first."""
 
 
 class PromptEnhancement(Output):
-    """`prompt_enhancement`: the prompts, composed of the description, the objects and the user's own words."""
+    """`prompt_enhancement`: the prompts, composed of the description, the objects and the user's own words.
+
+    `music_prompt` and `sound_prompt` are those of the first scene.
+    """
 
     model: str
     music_prompt: str = Field(max_length=20_000)
     sound_prompt: str = Field(max_length=20_000)
     negative_prompt: str = Field(max_length=20_000)
+    """Of all scenes."""
+    objects: tuple[str, ...] = ()
+    """What is named in the first scene's prompts, most of it first."""
+    later: tuple[ScenePrompts, ...] = ()
+    """Of the second scene and those after it."""
+
+    @property
+    def scenes(self) -> tuple[ScenePrompts, ...]:
+        """Of every scene."""
+        first = ScenePrompts(music_prompt=self.music_prompt, sound_prompt=self.sound_prompt, objects=self.objects)
+        return first, *self.later
 
 
 class RankedCandidate(Frozen):
@@ -266,6 +360,14 @@ class RankedCandidate(Frozen):
     """Similarity of prompt and sound (CLAP); None when nothing was ranked."""
     path: str | None = None
     """Key of its sound, a file like the stem's; None unless candidates are kept."""
+
+
+class ScenePrompt(Frozen):
+    """One scene of a stem."""
+
+    seconds: float = Field(ge=0)
+    """Where it begins."""
+    prompt: str
 
 
 class Stem(Output):
@@ -281,6 +383,9 @@ class Stem(Output):
     """Rate at which the model makes sound; nothing above half of it is in the stem."""
     model_channels: int
     prompt: str
+    """Of the first scene."""
+    later_prompts: tuple[ScenePrompt, ...] = ()
+    """Of the second scene and those after it."""
     negative_prompt: str
     seed: int
     steps: int | None
@@ -317,6 +422,37 @@ class AudioGeneration(Frozen):
     stems: tuple[Stem, ...]
 
 
+class KeptTrack(Frozen):
+    """What became of one of the source's streams, besides the picture."""
+
+    index: int
+    """Among the source's streams."""
+    kind: Literal["audio", "subtitle", "attachment", "data"]
+    result: Literal["copied", "encoded", "dropped"]
+    reason: str | None = None
+    """Why it was not copied."""
+
+
+class Files(Frozen):
+    """What reconstruction writes besides the result. Keys; None for what there is not."""
+
+    mix: str | None = None
+    """The result's sound at its final level, before it is encoded: 48 kHz stereo."""
+    original: str | None = None
+    """The video's own sound, from the first frame on."""
+    music: str | None = None
+    """A copy of the stem in the format asked for; None where the stem has that format."""
+    sounds: str | None = None
+    """As `music`."""
+    descriptions: str | None = None
+    """The scenes' descriptions as WebVTT."""
+
+    @property
+    def by_name(self) -> dict[str, str]:
+        """Keys by the names of their artifacts."""
+        return {name: key for name, key in self if key is not None}
+
+
 class Reconstruction(Output):
     """`reconstruction`: the sound under the picture."""
 
@@ -332,9 +468,14 @@ class Reconstruction(Output):
     channels: int
     original_used: bool
     """Whether the source's own sound is part of the mix."""
+    ducked_seconds: float = 0
+    """For how long the generated sound was lowered under the own one."""
     integrated_lufs: float | None
     """Loudness of the mix as measured before encoding; None for silence or below the gate."""
     true_peak_dbtp: float | None
+    tracks: tuple[KeptTrack, ...] = ()
+    """What became of the source's other streams."""
+    files: Files = Files()
     notes: tuple[str, ...] = ()
     """What a person should know: a broken own sound left out, a picture that had to be encoded."""
 
@@ -365,7 +506,7 @@ class Record(Outputs):
             return given
         if not 1 <= version <= SCHEMA_VERSION:
             raise ValueError(f"the record is of schema version {version}; versions 1 to {SCHEMA_VERSION} are read here")
-        return {**given, "schema_version": SCHEMA_VERSION}
+        return {**_without_ducking(given, version), "schema_version": SCHEMA_VERSION}
 
     @property
     def pictures(self) -> tuple[Frame, ...]:
@@ -382,6 +523,15 @@ class Record(Outputs):
         chosen = self.frame_selection
         # An edited selection is there before the frames that it chooses from.
         return self.pictures[chosen.index] if chosen and chosen.index < len(self.pictures) else None
+
+    @property
+    def scenes(self) -> tuple[Scene, ...]:
+        """The scenes of the result, at least one; an image is one, and so is a video until its frames were selected."""
+        chosen = self.frame_selection
+        if chosen and chosen.scenes and self.video_input.media == "video":
+            return chosen.scenes
+        index, path = (chosen.index, chosen.path) if chosen else (0, self.video_input.path)
+        return (Scene(start_seconds=0, end_seconds=self.video_input.result_seconds, index=index, path=path),)
 
     @property
     def modules(self) -> tuple[Module, ...]:
@@ -408,6 +558,15 @@ class Record(Outputs):
         return self.model_copy(update=added)
 
 
+def _without_ducking(given: dict[str, Any], version: object) -> dict[str, Any]:
+    """What was written before version 4, with the option that says how it was mixed."""
+    came = given.get("video_input")
+    options = came.get("options") if isinstance(came, dict) else None
+    if not isinstance(options, dict) or not isinstance(version, int) or version >= 4:
+        return given
+    return {**given, "video_input": {**came, "options": {"original_mode": "keep", **options}}}
+
+
 class _Event(Frozen):
     schema_version: int = 1
     """Of the schema that the event was written with. (Version 1 did not say.)"""
@@ -428,6 +587,11 @@ class Accepted(_Event):
     """The run that this one changes."""
     outputs: Outputs = Outputs()
     """Of a rerun: what is kept of that run, and what the user edited."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _opens_what_older_versions_wrote(cls, given: Any) -> Any:
+        return _without_ducking(given, given.get("schema_version", 1)) if isinstance(given, dict) else given
 
 
 class Started(_Event):
@@ -591,25 +755,60 @@ class UploadedRun(Frozen):
     """Id of another upload: a sound to sound like. Its first 30 s are listened to."""
 
 
-class FrameSelectionEdit(Frozen):
-    """Another frame of the video, in place of the one that was selected."""
+class SceneFrame(Frozen):
+    """Another frame for one scene."""
 
+    scene: int = Field(ge=0, lt=50)
+    """Counted from 0."""
     index: int = Field(ge=0, lt=10_000)
     """Into the frames of `frame_extraction`."""
 
 
-class FrameDescriptionEdit(Frozen):
-    """Other words for the selected frame."""
+class FrameSelectionEdit(Frozen):
+    """Other frames of the video, in place of those that were selected."""
 
+    index: int | None = Field(None, ge=0, lt=10_000)
+    """Into the frames of `frame_extraction`. Of a video that is one scene."""
+    scenes: tuple[SceneFrame, ...] = Field((), max_length=50)
+    """Of the scenes that change."""
+
+
+class SceneText(Frozen):
+    """Other words for one scene."""
+
+    scene: int = Field(ge=0, lt=50)
+    """Counted from 0."""
     text: Words
+
+
+class FrameDescriptionEdit(Frozen):
+    """Other words for the selected frames."""
+
+    text: Words | None = None
+    """Of a video that is one scene, or an image."""
+    scenes: tuple[SceneText, ...] = Field((), max_length=50)
+    """Of the scenes that change."""
+
+
+class ScenePromptsEdit(Frozen):
+    """Other prompts for one scene. None: as it was."""
+
+    scene: int = Field(ge=0, lt=50)
+    """Counted from 0."""
+    music_prompt: Prompt | None = None
+    sound_prompt: Prompt | None = None
 
 
 class PromptEnhancementEdit(Frozen):
     """Other prompts. None: as it was."""
 
     music_prompt: Prompt | None = None
+    """Of every scene."""
     sound_prompt: Prompt | None = None
+    """Of every scene."""
     negative_prompt: Prompt | None = None
+    scenes: tuple[ScenePromptsEdit, ...] = Field((), max_length=50)
+    """Of the scenes that change alone."""
 
 
 class Edits(Frozen):

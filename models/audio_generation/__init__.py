@@ -25,6 +25,10 @@ class AudioRequest:
     negative_prompt: str = ""
     later_prompts: tuple[tuple[float, str], ...] = ()
     """(seconds, prompt): from then on another prompt is heard. In order, all within the sound."""
+    later_moods: tuple[Mood | None, ...] = ()
+    """Beside each of `later_prompts`, as `mood` is beside `prompt`; none at all where no mood is known."""
+    crossing_seconds: float = 1
+    """How long two neighbouring scenes are heard together; less where one is shorter than twice that."""
     steps: int | None = None
     guidance: float | None = None
     candidates: int = 1
@@ -43,6 +47,11 @@ class AudioRequest:
     def timeline(self) -> tuple[tuple[float, str], ...]:
         """(seconds, prompt) of every scene, from the first, which begins at 0."""
         return (0.0, self.prompt), *self.later_prompts
+
+    @property
+    def moods(self) -> tuple[Mood | None, ...]:
+        """The mood of every scene of the timeline."""
+        return self.mood, *(self.later_moods or (None,) * len(self.later_prompts))
 
 
 @dataclass(frozen=True)
