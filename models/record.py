@@ -13,8 +13,8 @@ from models.schema import Frozen
 
 SCHEMA_VERSION = 4
 """2 added the origin of outputs, cancelled runs, retries, reruns and keys; 3 references, loops, kept candidates and notes on stems;
-4 scenes, ducking, and what else reconstruction writes. All have defaults: what an earlier version wrote opens as it is, and was mixed
-without ducking."""
+4 scenes, ducking, and what else reconstruction writes. All have defaults: what an earlier version wrote opens as it is, and was
+mixed without ducking."""
 
 Module = Literal[
     "video_input",
@@ -562,7 +562,7 @@ def _without_ducking(given: dict[str, Any], version: object) -> dict[str, Any]:
     """What was written before version 4, with the option that says how it was mixed."""
     came = given.get("video_input")
     options = came.get("options") if isinstance(came, dict) else None
-    if not isinstance(options, dict) or not isinstance(version, int) or version >= 4:
+    if not isinstance(came, dict) or not isinstance(options, dict) or not isinstance(version, int) or version >= 4:
         return given
     return {**given, "video_input": {**came, "options": {"original_mode": "keep", **options}}}
 
