@@ -26,8 +26,8 @@ import httpx
 from bench.support.service import fresh_service
 from client import ImmersivaudioClient
 from client.sample import build_sample
+from models.dependencies import READS
 from models.record import MODULES, Module, Options, Run, StemKind
-from models.steps import READS
 
 WARM_UP = 2
 

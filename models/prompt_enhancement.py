@@ -2,13 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from string import Formatter
 from typing import Annotated
 
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from models.record import Box, FrameObjects, Options, PromptEnhancement
+from models.record import Box, FrameObjects, Options, PromptEnhancement, ScenePrompts
 from models.schema import Frozen
 
 _ENDS = (".", "!", "?", "…", "。", "！", "？")
@@ -59,6 +60,16 @@ class PromptEnhancementSettings(Frozen):
     """Most objects named in a prompt."""
 
 
+@dataclass(frozen=True)
+class SeenScene:
+    """What is known of a scene."""
+
+    description: str
+    """Of the frame that stands for it."""
+    frames: Sequence[FrameObjects]
+    """What was found in its frames."""
+
+
 class PromptEnhancer:
     """Composes prompts."""
 
@@ -69,17 +80,25 @@ class PromptEnhancer:
     def __init__(self, settings: PromptEnhancementSettings) -> None:
         self._settings = settings
 
-    def enhance(self, description: str, frames: Sequence[FrameObjects], options: Options) -> PromptEnhancement:
-        """The prompts of a video. `description`, the frames' objects and the user's words may each be empty."""
-        seen = {
-            "description": description,
-            "objects": _listed(labels_by_share(frames)[: self._settings.objects]),
-        }
+    def enhance(self, scenes: Sequence[SeenScene], options: Options) -> PromptEnhancement:
+        """The prompts of every scene, at least one. Descriptions, objects and the user's words may each be empty."""
+        first, *later = (self._scene(scene, options) for scene in scenes)
         return PromptEnhancement(
             model=self.model,
+            music_prompt=first.music_prompt,
+            sound_prompt=first.sound_prompt,
+            negative_prompt=_compose(self._settings.negative, {"words": options.negative_prompt or ""}),
+            objects=first.objects,
+            later=tuple(later),
+        )
+
+    def _scene(self, scene: SeenScene, options: Options) -> ScenePrompts:
+        objects = labels_by_share(scene.frames)[: self._settings.objects]
+        seen = {"description": scene.description, "objects": _listed(objects)}
+        return ScenePrompts(
             music_prompt=_compose(self._settings.music, {**seen, "words": options.music_prompt or ""}),
             sound_prompt=_compose(self._settings.sound, {**seen, "words": options.sound_prompt or ""}),
-            negative_prompt=_compose(self._settings.negative, {"words": options.negative_prompt or ""}),
+            objects=tuple(objects),
         )
 
 

@@ -4,6 +4,7 @@ Every module appends one output to the record and reshapes nothing that is there
 stored format and the types that code uses. Times are seconds; paths are keys in the store, relative to its root.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -532,6 +533,16 @@ class Record(Outputs):
             return chosen.scenes
         index, path = (chosen.index, chosen.path) if chosen else (0, self.video_input.path)
         return (Scene(start_seconds=0, end_seconds=self.video_input.result_seconds, index=index, path=path),)
+
+    def frames_of(self, scene: Scene) -> range:
+        """Which of the pictures lie in the scene: indices into `pictures`."""
+        if len(self.scenes) == 1:
+            return range(len(self.pictures))
+        first, end = (
+            bisect_left(self.pictures, seconds, key=lambda frame: frame.seconds)
+            for seconds in (scene.start_seconds, scene.end_seconds)
+        )
+        return range(first, end)
 
     @property
     def modules(self) -> tuple[Module, ...]:

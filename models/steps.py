@@ -1,94 +1,37 @@
-"""From the record to a module's verb and back: what each module reads, and what it appends.
+"""From the record to a module's verb and back: what each module is given, and what it appends.
 
-Works on any record that has the outputs a module reads, with files anywhere: a `Workspace` turns the record's keys into paths.
-In a notebook that is a folder (`Folder`); in the service it is the store.
+Works on any record that has the outputs a module reads (`dependencies.py`), with files anywhere (`workspace.py`). The audio
+generators have a file of their own, `audio_step.py`.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+from typing import Literal, Protocol
 
-from models.audio import STEM_CHANNELS, STEM_SAMPLE_RATE, write_stem
-from models.audio_generation import AudioRequest, GeneratedAudio, OnStep
-from models.audio_generation.notes import notes_on
-from models.errors import MissingOutput
+from models.cuts import refined
+from models.dependencies import require
 from models.frame_description import Description, Shot
 from models.frame_extraction import FrameExtractor, TimedFrame
-from models.frame_selection import Selection
-from models.prompt_enhancement import PromptEnhancer
+from models.frame_selection import SelectedScene, Selection
+from models.prompt_enhancement import PromptEnhancer, SeenScene
 from models.reconstruction import Reconstructor, StemFile, result_format
 from models.record import (
-    AudioGeneration,
+    Files,
     Frame,
     FrameDescription,
     FrameExtraction,
     FrameObjects,
     FrameSelection,
-    Module,
     ObjectDetection,
     PromptEnhancement,
-    RankedCandidate,
     Reconstruction,
     Record,
-    Reference,
-    Stem,
-    StemKind,
+    Scene,
+    SceneDescription,
 )
-
-# What each module reads of the record, besides `video_input`, which every record has.
-READS: Mapping[Module, tuple[Module, ...]] = {
-    "frame_extraction": (),
-    "object_detection": ("frame_extraction",),
-    "frame_selection": ("frame_extraction",),
-    "frame_description": ("frame_extraction", "frame_selection"),
-    "prompt_enhancement": ("object_detection", "frame_description"),
-    "audio_generation": ("prompt_enhancement",),
-    "reconstruction": ("audio_generation",),
-}
-
-
-def missing(record: Record, module: Module) -> tuple[Module, ...]:
-    """The outputs that the module reads and that the record does not have yet."""
-    return tuple(read for read in READS[module] if read in record.modules and not record.done(read))
-
-
-def require(record: Record, module: Module) -> None:
-    """Raise MissingOutput, naming them, when the record lacks outputs that the module reads."""
-    if module not in record.modules:
-        raise MissingOutput(f"{module} has nothing to do with an image")
-    if lacks := missing(record, module):
-        raise MissingOutput(f"{module} reads {' and '.join(lacks)}, which the record does not have")
-
-
-class Workspace(Protocol):
-    """Where a step finds its files, and leaves them."""
-
-    @property
-    def made(self) -> str:
-        """Prefix of the keys of whatever the step makes."""
-
-    def path(self, key: str) -> Path:
-        """A file that is there, to be read only."""
-
-    def new(self, key: str) -> Path:
-        """Where to write the file that will have this key."""
-
-
-@dataclass(frozen=True)
-class Folder:
-    """A workspace that is a plain folder."""
-
-    root: Path
-    made: str = "made"
-
-    def path(self, key: str) -> Path:
-        return self.root / key
-
-    def new(self, key: str) -> Path:
-        path = self.root / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
+from models.text_track import SceneText
+from models.workspace import Workspace
 
 
 class Detector(Protocol):
@@ -105,7 +48,7 @@ class Selector(Protocol):
 
     model: str
 
-    def select(self, images: list[Path]) -> Selection: ...
+    def select(self, images: list[Path], *, scenes: int | Literal["auto"]) -> Selection: ...
 
 
 class Describer(Protocol):
@@ -117,20 +60,14 @@ class Describer(Protocol):
     def describe(self, shots: list[Shot]) -> list[Description]: ...
 
 
-class Generator(Protocol):
-    """What `audio_generation` needs: AudioLDM2, ACE-Step, or the sketches of music and of foley."""
-
-    model: str
-
-    def generate(self, request: AudioRequest, *, on_step: OnStep) -> GeneratedAudio: ...
-
-
 def extract_frames(record: Record, extractor: FrameExtractor, files: Workspace) -> FrameExtraction:
     """`frame_extraction`."""
     require(record, "frame_extraction")
     source = record.video_input
     first = files.new(f"{files.made}/0001.jpg")
-    taken: list[TimedFrame] = extractor.extract(files.path(source.path), first.parent, k=source.options.k)
+    taken: list[TimedFrame] = extractor.extract(
+        files.path(source.path), first.parent, k=source.options.k, for_scenes=source.options.scenes != 1
+    )
     frames = tuple(Frame(path=f"{files.made}/{frame.path.name}", seconds=frame.seconds) for frame in taken)
     for frame in frames:
         files.new(frame.path)
@@ -148,30 +85,51 @@ def detect_objects(record: Record, detector: Detector, files: Workspace) -> Obje
 
 
 def select_frame(record: Record, selector: Selector, files: Workspace) -> FrameSelection:
-    """`frame_selection`."""
+    """`frame_selection`: the frames are divided into scenes, and the borders between these put where the picture changes."""
     require(record, "frame_selection")
-    chosen = selector.select([files.path(frame.path) for frame in record.pictures])
+    chosen = selector.select(
+        [files.path(frame.path) for frame in record.pictures], scenes=record.video_input.options.scenes
+    )
+    scenes = _scenes(record, chosen.scenes, files)
     return FrameSelection(
         model=selector.model,
-        path=record.pictures[chosen.index].path,
-        index=chosen.index,
+        path=scenes[0].path,
+        index=scenes[0].index,
         latent_shape=chosen.latent_shape,
+        scenes=scenes,
     )
 
 
-def shot_to_describe(record: Record, files: Workspace) -> Shot:
-    """What `frame_description` looks at: the selected frame, with the video's other frames."""
+def _scenes(record: Record, chosen: Sequence[SelectedScene], files: Workspace) -> tuple[Scene, ...]:
+    source, frames = record.video_input, record.pictures
+    between = [(frames[scene.first - 1].seconds, frames[scene.first].seconds) for scene in chosen[1:]]
+    borders = refined(files.path(source.path), between) if between else []
+    times = pairwise((0.0, *borders, source.result_seconds))
+    return tuple(
+        Scene(start_seconds=start, end_seconds=end, index=scene.index, path=frames[scene.index].path)
+        for scene, (start, end) in zip(chosen, times, strict=True)
+    )
+
+
+def shots_to_describe(record: Record, files: Workspace) -> list[Shot]:
+    """What `frame_description` looks at: each scene's frame, with the scene's other frames."""
     require(record, "frame_description")
-    selected = record.selected
-    assert selected is not None
-    others = tuple(files.path(frame.path) for frame in record.pictures if frame != selected)
-    return Shot(frame=files.path(selected.path), others=others)
+    shots = []
+    for scene in record.scenes:
+        others = [record.pictures[index] for index in record.frames_of(scene) if index != scene.index]
+        shots.append(Shot(frame=files.path(scene.path), others=tuple(files.path(frame.path) for frame in others)))
+    return shots
 
 
-def described(describer: Describer, description: Description) -> FrameDescription:
-    """`frame_description`, of one answer out of a batch."""
+def described(describer: Describer, descriptions: Sequence[Description]) -> FrameDescription:
+    """`frame_description`, of the answers about each scene."""
+    first, *later = descriptions
     return FrameDescription(
-        model=describer.model, question=describer.question, text=description.text, mood=description.mood
+        model=describer.model,
+        question=describer.question,
+        text=first.text,
+        mood=first.mood,
+        later=tuple(SceneDescription(text=one.text, mood=one.mood) for one in later),
     )
 
 
@@ -180,86 +138,12 @@ def enhance_prompt(record: Record, enhancer: PromptEnhancer) -> PromptEnhancemen
     require(record, "prompt_enhancement")
     assert record.frame_description is not None
     assert record.object_detection is not None
-    return enhancer.enhance(record.frame_description.text, record.object_detection.frames, record.video_input.options)
-
-
-def audio_request(record: Record, kind: StemKind, *, reference: Path | None = None) -> AudioRequest:
-    """What the record asks of the generator of this stem. `reference`: the file of the record's, where it is to be heard."""
-    require(record, "audio_generation")
-    prompts, options = record.prompt_enhancement, record.video_input.options
-    assert prompts is not None
-    return AudioRequest(
-        prompt=prompts.music_prompt if kind == "music" else prompts.sound_prompt,
-        negative_prompt=prompts.negative_prompt,
-        seconds=record.video_input.result_seconds,
-        seed=_stem_seed(options.seed or 0, kind),
-        steps=options.steps,
-        guidance=options.guidance,
-        candidates=options.candidates,
-        keep_candidates=options.keep_candidates,
-        loop=options.loop,
-        reference=reference,
-        reference_weight=options.reference_weight,
-        mood=record.frame_description.mood if record.frame_description else None,
-    )
-
-
-def generate_audio(
-    record: Record, kind: StemKind, generator: Generator, files: Workspace, *, on_step: OnStep
-) -> AudioGeneration:
-    """`audio_generation`, one stem: made by the model at its own rate, kept as 48 kHz stereo as long as the result."""
-    heard = _reference(record)
-    request = audio_request(record, kind, reference=files.path(heard.path) if heard else None)
-    made = generator.generate(request, on_step=on_step)
-    ranking = _ranking(made, f"{files.made}/{kind}", request=request, files=files)
-    key = ranking[made.chosen].path if ranking else None
-    if key is None:
-        key = f"{files.made}/{kind}.flac"
-        write_stem(made.audio, files.new(key), seconds=request.seconds, loop=made.loops)
-    stem = Stem(
-        kind=kind,
-        model=generator.model,
-        path=key,
-        duration_seconds=request.seconds,
-        sample_rate=STEM_SAMPLE_RATE,
-        channels=STEM_CHANNELS,
-        model_sample_rate=made.audio.sample_rate,
-        model_channels=made.audio.samples.shape[0],
-        prompt=request.prompt,
-        negative_prompt=request.negative_prompt,
-        seed=request.seed,
-        steps=made.steps,
-        guidance=made.guidance,
-        candidates=len(made.candidates) or 1,
-        score=made.score,
-        prompt_words_unread=made.prompt_words_unread,
-        chosen=made.chosen,
-        ranking=ranking,
-        loops=made.loops,
-        reference=heard.token if heard and made.listened else None,
-        reference_weight=request.reference_weight if made.listened else None,
-        notes=notes_on(made, request=request, model=generator.model),
-    )
-    return AudioGeneration(stems=(stem,))
-
-
-def _reference(record: Record) -> Reference | None:
-    """The record's reference, if it counts."""
-    came = record.video_input
-    return came.reference if came.options.reference_weight > 0 else None
-
-
-def _ranking(
-    made: GeneratedAudio, name: str, *, request: AudioRequest, files: Workspace
-) -> tuple[RankedCandidate, ...]:
-    """The candidates of a stem; of those that are kept, the sound is written, numbered from 1."""
-    ranking = []
-    for number, candidate in enumerate(made.candidates, start=1):
-        key = f"{name}-{number}.flac" if request.keep_candidates and candidate.audio else None
-        if key and candidate.audio:
-            write_stem(candidate.audio, files.new(key), seconds=request.seconds, loop=made.loops)
-        ranking.append(RankedCandidate(score=candidate.score, path=key))
-    return tuple(ranking)
+    seen = []
+    for scene, described in zip(record.scenes, record.frame_description.scenes, strict=True):
+        frames = record.frames_of(scene)
+        found = [frame for frame in record.object_detection.frames if frame.frame in frames]
+        seen.append(SeenScene(described.text, found))
+    return enhancer.enhance(seen, record.video_input.options)
 
 
 def reconstruct(record: Record, reconstructor: Reconstructor, files: Workspace) -> Reconstruction:
@@ -269,54 +153,34 @@ def reconstruct(record: Record, reconstructor: Reconstructor, files: Workspace) 
     source = record.video_input
     key = f"{files.made}/result.{result_format(source)}"
     stems = [StemFile(stem.kind, files.path(stem.path), stem.loops) for stem in record.audio_generation.stems]
-    made = reconstructor.reconstruct(source, files.path(source.path), stems=stems, output=files.new(key))
-    return made.model_copy(update={"path": key})
+    output = files.new(key)
+    made = reconstructor.reconstruct(
+        source,
+        files.path(source.path),
+        stems=stems,
+        output=output,
+        texts=scene_texts(record),
+        origin=origin_of(record),
+    )
+    beside = {name: f"{files.made}/{PurePosixPath(file).name}" for name, file in made.files.by_name.items()}
+    for beside_key in beside.values():
+        files.new(beside_key)
+    return made.model_copy(update={"path": key, "files": Files(**beside)})
 
 
-def inputs(record: Record, module: Module, part: StemKind | None = None) -> dict[str, object]:
-    """Everything that the module's output depends on, besides the module itself: equal inputs, equal output.
-
-    part: of `audio_generation`, the stem. The values are what pydantic can write as JSON. Raises MissingOutput.
-    """
-    require(record, module)
-    source, options = record.video_input, record.video_input.options
-    pictures = [frame.model_dump() for frame in record.pictures]
-    match module:
-        case "frame_extraction":
-            return {"token": source.token, "k": options.k}
-        case "object_detection" | "frame_selection":
-            return {"pictures": pictures}
-        case "frame_description":
-            assert record.selected is not None
-            return {"pictures": pictures, "selected": record.selected.path}
-        case "prompt_enhancement":
-            assert record.frame_description is not None
-            assert record.object_detection is not None
-            found = record.object_detection.model_dump(include={"frames"})
-            return {"description": record.frame_description.text, **found, **options.model_dump(include=_WORDS)}
-        case "audio_generation":
-            assert part is not None
-            return _audio_inputs(record, part)
-        case "reconstruction":
-            stems = record.audio_generation.stems if record.audio_generation else ()
-            # `seconds` is the length that a still image is shown for; a video has its own.
-            mix = {"seconds": source.result_seconds, **options.model_dump(include=_MIX)}
-            heard = [(stem.kind, stem.path, stem.loops) for stem in stems]
-            return {"token": source.token, "stems": heard, **mix}
-    raise ValueError(f"{module} is not computed from a record")
+def scene_texts(record: Record) -> list[SceneText]:
+    """The scenes' descriptions, where there are any."""
+    described = record.frame_description
+    if described is None or len(described.scenes) != len(record.scenes):
+        return []
+    return [
+        SceneText(scene.start_seconds, scene.end_seconds, one.text)
+        for scene, one in zip(record.scenes, described.scenes, strict=True)
+        if one.text
+    ]
 
 
-def _audio_inputs(record: Record, kind: StemKind) -> dict[str, object]:
-    asked: dict[str, object] = asdict(audio_request(record, kind))
-    heard = _reference(record)
-    # Where the reference lies means nothing; and the weight of none, too.
-    return asked | {"reference": heard and heard.token, "reference_weight": heard and asked["reference_weight"]}
-
-
-_WORDS = {"music_prompt", "sound_prompt", "negative_prompt"}
-_MIX = {"format", "original", "music_volume_db", "sound_volume_db", "loudness_lufs"}
-
-
-def _stem_seed(seed: int, kind: StemKind) -> int:
-    # Diffusion from the same noise puts events at the same places, whatever the prompt: stems must not share it.
-    return seed if kind == "music" else (seed + 1) % 2**32
+def origin_of(record: Record) -> str:
+    """What made the sound, in a line: the models, and the seed by which it can be made again."""
+    stems = record.audio_generation.stems if record.audio_generation else ()
+    return ", ".join((*(f"{stem.kind} by {stem.model}" for stem in stems), f"seed {record.video_input.options.seed}"))

@@ -4,12 +4,13 @@ A record that comes in was written by anybody. What it says of its source is not
 must be files of that source, which whoever asks must have sent.
 """
 
+import math
 import re
 import uuid
 from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 
-from models import steps
+from models.dependencies import require
 from models.errors import InvalidOptions, MissingOutput, TooBusy
 from models.record import MODULES, Module, Record, UploadedRun, VideoInput
 from serve.active import ActiveRuns
@@ -55,7 +56,7 @@ class ModuleService:
         """The record with the module's output. Raises NotFound, MissingOutput naming what the record lacks, InvalidOptions."""
         if getattr(record, module) is not None:
             raise InvalidOptions(f"the record has {module} already: take it out to have it computed again")
-        steps.require(record, module)
+        require(record, module)
         await self._admission.check_room(key)
         if self._computing >= self._settings.runs.waiting:
             raise TooBusy(f"{self._computing} modules are being computed alone, which is as many as may be")
@@ -95,6 +96,7 @@ class ModuleService:
                 raise InvalidOptions(f"frame_selection.index is {chosen.index}, and there is no such frame")
             if chosen.path != record.selected.path:
                 raise InvalidOptions("frame_selection.path is not that of the frame which frame_selection.index names")
+            _check_scenes(record)
         return record
 
 
@@ -104,6 +106,16 @@ def _reference(said: VideoInput, key: str | None) -> SentReference | None:
         return None
     kept = reference_path(said.token, said.reference.token, key)
     return SentReference(kept, said.reference.name, said.reference.token, kept)
+
+
+def _check_scenes(record: Record) -> None:
+    frames, scenes = record.pictures, record.scenes
+    if any(scene.index >= len(frames) or scene.path != frames[scene.index].path for scene in scenes):
+        raise InvalidOptions("a scene's index and path in frame_selection.scenes are not those of one frame")
+    if not math.isclose(scenes[-1].end_seconds, record.video_input.result_seconds, abs_tol=1e-6):
+        raise InvalidOptions(
+            f"the last of frame_selection.scenes must end with the video, at {record.video_input.result_seconds:g} s"
+        )
 
 
 def _check_files(named: Sequence[str], there: Collection[str]) -> None:

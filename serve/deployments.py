@@ -21,6 +21,7 @@ from models import (
 )
 from models.audio_generation.ace_step import AceStepGenerator, AceStepSettings
 from models.audio_generation.audioldm2 import AudioLDM2Generator, AudioLDM2Settings
+from models.audio_step import Generator, generate_audio
 from models.errors import DeadlinePassed, InvalidInput, NotFound
 from models.frame_description import Description, Shot
 from models.record import Outputs, Reference, StemKind, VideoInput
@@ -136,7 +137,7 @@ class FrameSelector(ModuleServer):
 
 @dataclass(frozen=True)
 class _ToDescribe:
-    """One frame in a batch."""
+    """One scene's frame in a batch."""
 
     task: Task
     shot: Shot
@@ -187,9 +188,9 @@ class FrameDescriber(ModuleServer):
     async def _describe_one(self, task: Task, begun: asyncio.Event) -> Outputs:
         with StoreWorkspace(self.store, task.folder) as files:
             with failures_of_ours():
-                shot = await asyncio.to_thread(steps.shot_to_describe, task.record, files)
-            description = await self._batcher.submit(_ToDescribe(task, shot, begun))
-        return Outputs(frame_description=steps.described(self.model, description))
+                shots = await asyncio.to_thread(steps.shots_to_describe, task.record, files)
+            described = await asyncio.gather(*(self._batcher.submit(_ToDescribe(task, shot, begun)) for shot in shots))
+        return Outputs(frame_description=steps.described(self.model, described))
 
     def _describe(self, batch: Sequence[_ToDescribe]) -> Sequence[Description]:
         doing = work.Work(memory_was_short=any(one.task.memory_was_short for one in batch))
@@ -205,9 +206,7 @@ class AudioServer(ModuleServer):
 
     def step(self, task: Task, files: StoreWorkspace) -> Outputs:
         assert task.part is not None
-        return Outputs(
-            audio_generation=steps.generate_audio(task.record, task.part, self.model, files, on_step=work.step)
-        )
+        return Outputs(audio_generation=generate_audio(task.record, task.part, self.model, files, on_step=work.step))
 
 
 class MusicGenerator(AudioServer):
@@ -215,7 +214,7 @@ class MusicGenerator(AudioServer):
 
     setting = "music"
 
-    def load(self, settings: AppSettings) -> steps.Generator:
+    def load(self, settings: AppSettings) -> Generator:
         return load_generator(settings.music, "music")
 
 
@@ -224,12 +223,12 @@ class SoundGenerator(AudioServer):
 
     setting = "sounds"
 
-    def load(self, settings: AppSettings) -> steps.Generator:
+    def load(self, settings: AppSettings) -> Generator:
         assert not isinstance(settings.sounds, WithMusicSettings)
         return load_generator(settings.sounds, "sounds")
 
 
-def load_generator(chosen: AudioSettings, kind: StemKind) -> steps.Generator:
+def load_generator(chosen: AudioSettings, kind: StemKind) -> Generator:
     """Whatever makes this kind of stem, by its settings."""
     match chosen:
         case SketchAudioSettings():

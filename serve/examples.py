@@ -30,6 +30,7 @@ from models.record import (
     PromptEnhancement,
     Record,
     Rerun,
+    Scene,
     Started,
     Stream,
     UploadedRun,
@@ -77,7 +78,11 @@ _OUTPUTS = (
     ),
     Outputs(
         frame_selection=FrameSelection(
-            model="resnet18", path=f"{_FRAMES}/0001.jpg", index=0, latent_shape=(512, 16, 29)
+            model="resnet18",
+            path=f"{_FRAMES}/0001.jpg",
+            index=0,
+            latent_shape=(512, 16, 29),
+            scenes=(Scene(start_seconds=0, end_seconds=12, index=0, path=f"{_FRAMES}/0001.jpg"),),
         )
     ),
     Outputs(
@@ -94,6 +99,7 @@ _OUTPUTS = (
             music_prompt="Instrumental music for: waves roll onto a sunlit beach",
             sound_prompt="Gentle surf. Waves roll onto a sunlit beach, surfboard",
             negative_prompt="Low quality, average quality.",
+            objects=("surfboard",),
         )
     ),
 )

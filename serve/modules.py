@@ -16,7 +16,9 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from models import steps
+from models.dependencies import READS, missing
 from models.errors import OtherModel
+from models.inputs import depends_on
 from models.prompt_enhancement import PromptEnhancer
 from models.record import AudioGeneration, Module, Origin, Outputs, Record, StemKind
 from serve.store import Store
@@ -41,13 +43,13 @@ class Unit:
         """Whether everything that it depends on is there."""
         # The description's mood flavours the sound, also where the prompts were edited and do not wait for it.
         waits = self.module == "audio_generation" and not record.done("frame_description")
-        return not waits and not steps.missing(record, self.module)
+        return not waits and not missing(record, self.module)
 
 
 def units(record: Record) -> list[Unit]:
     """All units of a run, in the paper's order."""
     found: list[Unit] = []
-    for module in steps.READS:
+    for module in READS:
         if module in record.modules:
             found += units_of(record, module)
     return found
@@ -170,8 +172,9 @@ def files_of(outputs: Outputs) -> Iterator[str]:
             yield from {stem.path, *stem.kept.values()}
     if outputs.reconstruction:
         yield outputs.reconstruction.path
+        yield from outputs.reconstruction.files.by_name.values()
 
 
 def _digest(identity: str | None, unit: Unit, record: Record, key: str | None) -> str:
-    depends_on = (RELEASE, identity, unit.module, unit.part, steps.inputs(record, unit.module, unit.part), key)
-    return hashlib.sha256(to_json(depends_on)).hexdigest()[:32]
+    reads = depends_on(record, unit.module, unit.part)
+    return hashlib.sha256(to_json((RELEASE, identity, unit.module, unit.part, reads, key))).hexdigest()[:32]

@@ -4,15 +4,32 @@ Kept are the outputs that an edit was made on, since prompts are edited with the
 reruns, as long as they still hold. Whatever else does is found in the cache by the run itself, and what does not is computed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from pydantic import ValidationError
 
-from models import steps
+from models.dependencies import READS, missing
 from models.errors import InvalidOptions, MissingOutput
-from models.record import Edits, Module, Options, Outputs, Record, Rerun
+from models.inputs import depends_on
+from models.record import (
+    Edits,
+    FrameDescription,
+    FrameDescriptionEdit,
+    FrameSelection,
+    FrameSelectionEdit,
+    Module,
+    Options,
+    Outputs,
+    PromptEnhancement,
+    PromptEnhancementEdit,
+    Record,
+    Rerun,
+)
 from serve.forms import sentence
 from serve.modules import with_origin
+
+T = TypeVar("T")
 
 
 def changed(record: Record, wanted: Rerun) -> tuple[Options, Outputs]:
@@ -20,10 +37,15 @@ def changed(record: Record, wanted: Rerun) -> tuple[Options, Outputs]:
     options = _options(record.video_input.options, wanted)
     new = Record(video_input=record.video_input.model_copy(update={"options": options}))
     edited = _edited(record, wanted.edits)
-    below = _below([module for module in steps.READS if getattr(edited, module) or _was_edited(record, module)])
-    if edited.frame_selection and options.k != record.video_input.options.k:
+    below = _below([module for module in READS if getattr(edited, module) or _was_edited(record, module)])
+    was = record.video_input.options
+    if edited.frame_selection and options.k != was.k:
         raise InvalidOptions("with another k the frames are others: change k first, then select one of the new frames")
-    for module in steps.READS:
+    if any(output is not None for _, output in edited) and options.scenes != was.scenes:
+        raise InvalidOptions(
+            "with other scenes the outputs are others: change scenes first, then edit what comes of it"
+        )
+    for module in READS:
         old = Outputs.model_validate({module: getattr(record, module)})
         if output := getattr(edited, module):
             new = new.append(Outputs.model_validate({module: output}))
@@ -47,25 +69,64 @@ def _edited(record: Record, edits: Edits) -> Outputs:
             raise InvalidOptions(f"an image has no {module} to edit")
         if edit is not None and getattr(record, module) is None:
             raise MissingOutput(f"{module} cannot be edited: the run came to its end before it")
-    selection, description, prompts = record.frame_selection, record.frame_description, record.prompt_enhancement
-    if edits.frame_selection and selection:
-        last = len(record.pictures) - 1
-        if edits.frame_selection.index > last:
-            raise InvalidOptions(
-                f"edits.frame_selection.index: the video's frames are 0 to {last}, not {edits.frame_selection.index}"
-            )
-        path = record.pictures[edits.frame_selection.index].path
-        selection = selection.model_copy(update={"index": edits.frame_selection.index, "path": path})
-    if edits.frame_description and description:
-        description = description.model_copy(update={"text": edits.frame_description.text})
-    if edits.prompt_enhancement and prompts:
-        prompts = prompts.model_copy(update=edits.prompt_enhancement.model_dump(exclude_none=True))
     outputs = Outputs(
-        frame_selection=selection if edits.frame_selection else None,
-        frame_description=description if edits.frame_description else None,
-        prompt_enhancement=prompts if edits.prompt_enhancement else None,
+        frame_selection=_other_frames(record, edits.frame_selection),
+        frame_description=_other_texts(record.frame_description, edits.frame_description),
+        prompt_enhancement=_other_prompts(record.prompt_enhancement, edits.prompt_enhancement),
     )
     return with_origin(outputs, "edited")
+
+
+def _other_frames(record: Record, edit: FrameSelectionEdit | None) -> FrameSelection | None:
+    selection = record.frame_selection
+    if edit is None or selection is None:
+        return None
+    scenes = list(record.scenes)
+    for number, index in _by_scene(
+        "frame_selection", edit.index, {one.scene: one.index for one in edit.scenes}, scenes
+    ):
+        last = len(record.pictures) - 1
+        if index > last:
+            raise InvalidOptions(f"edits.frame_selection: the video's frames are 0 to {last}, not {index}")
+        scenes[number] = scenes[number].model_copy(update={"index": index, "path": record.pictures[index].path})
+    first = scenes[0]
+    return selection.model_copy(update={"index": first.index, "path": first.path, "scenes": tuple(scenes)})
+
+
+def _other_texts(described: FrameDescription | None, edit: FrameDescriptionEdit | None) -> FrameDescription | None:
+    if edit is None or described is None:
+        return None
+    scenes = list(described.scenes)
+    for number, text in _by_scene("frame_description", edit.text, {one.scene: one.text for one in edit.scenes}, scenes):
+        scenes[number] = scenes[number].model_copy(update={"text": text})
+    return described.model_copy(update={"text": scenes[0].text, "later": tuple(scenes[1:])})
+
+
+def _other_prompts(prompts: PromptEnhancement | None, edit: PromptEnhancementEdit | None) -> PromptEnhancement | None:
+    if edit is None or prompts is None:
+        return None
+    of_all = edit.model_dump(exclude_none=True, include={"music_prompt", "sound_prompt"})
+    scenes = [scene.model_copy(update=of_all) for scene in prompts.scenes]
+    of_one = {one.scene: one.model_dump(exclude_none=True, exclude={"scene"}) for one in edit.scenes}
+    for number, changed in _by_scene("prompt_enhancement", None, of_one, scenes):
+        scenes[number] = scenes[number].model_copy(update=changed)
+    first = scenes[0]
+    changed = {"music_prompt": first.music_prompt, "sound_prompt": first.sound_prompt, "later": tuple(scenes[1:])}
+    if edit.negative_prompt is not None:
+        changed["negative_prompt"] = edit.negative_prompt
+    return prompts.model_copy(update=changed)
+
+
+def _by_scene(
+    module: Module, of_one: T | None, of_several: Mapping[int, T], scenes: Sequence[object]
+) -> list[tuple[int, T]]:
+    """(scene, what is new in it). `of_one` is what was said without naming a scene."""
+    if of_one is not None and len(scenes) > 1:
+        raise InvalidOptions(f"the video has {len(scenes)} scenes: say in edits.{module}.scenes which is meant")
+    for number in of_several:
+        if number >= len(scenes):
+            raise InvalidOptions(f"edits.{module}.scenes: the video's scenes are 0 to {len(scenes) - 1}, not {number}")
+    return [*([(0, of_one)] if of_one is not None else []), *of_several.items()]
 
 
 def _was_edited(record: Record, module: Module) -> bool:
@@ -77,7 +138,7 @@ def _below(edited: Sequence[Module]) -> set[Module]:
     found: set[Module] = set()
     waiting = list(edited)
     while waiting:
-        for read in steps.READS[waiting.pop()]:
+        for read in READS[waiting.pop()]:
             if read not in found:
                 found.add(read)
                 waiting.append(read)
@@ -86,6 +147,6 @@ def _below(edited: Sequence[Module]) -> set[Module]:
 
 def _holds(new: Record, old: Record, module: Module) -> bool:
     """Whether the old output is that of the new record's inputs."""
-    if getattr(old, module) is None or steps.missing(new, module) or module not in new.modules:
+    if getattr(old, module) is None or missing(new, module) or module not in new.modules:
         return False
-    return steps.inputs(new, module) == steps.inputs(old, module)
+    return depends_on(new, module) == depends_on(old, module)

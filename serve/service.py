@@ -40,10 +40,16 @@ from serve.store import Blob, Store
 from serve.uploads import Uploads
 from serve.videos import Videos, holder, reference_path
 
-ARTIFACTS = ("video", "audio", "music", "sounds", "frame", "source", "reference")
+ARTIFACTS = (
+    "video", "audio", "music", "sounds", "original", "mix", "descriptions", "frame", "source", "reference",
+)  # fmt: skip
 KEPT = "of the candidates that a run keeps music-1, music-2 …, sounds-1 …"
 NUDGE_SECONDS = 5.0
 ENDED_KEPT = 256  # ended runs in memory
+_NOT_MADE = {
+    "original": "the video has no sound of its own that is heard, or it was replaced",
+    "descriptions": "nothing was described",
+}
 _CANDIDATE = re.compile(r"(music|sounds)-\d{1,2}", re.ASCII)
 # What a record may name: the source, references, and what modules made of it (version 1 had its frames elsewhere).
 _FILE = re.compile(
@@ -267,10 +273,11 @@ def _artifacts(record: Record) -> dict[str, str | None]:
     found["source"] = came.path
     found["reference"] = came.reference.path if came.reference else None
     found["frame"] = record.selected.path if record.selected else None
-    if made:
-        found["audio" if made.picture == "none" else "video"] = made.path
     for stem in _stems(record):
         found |= {stem.kind: stem.path, **stem.kept}
+    if made:
+        found |= made.files.by_name  # stems in the format asked for
+        found |= {"audio": made.path} if made.picture == "none" else {"video": made.path, "audio": made.files.mix}
     return found
 
 
@@ -285,11 +292,11 @@ def _why(run: Run, name: str) -> str:
         return "it was not asked for"
     if candidate:
         return _why_no_candidate(run, kind)
+    if made and (name == "video" or (name == "audio" and made.picture != "none")):
+        return f"the result is {made.format}: ask for {'audio' if name == 'video' else 'video'}"
     if name == "reference":
         return "it was given none"
-    if name in ("video", "audio") and made:
-        return f"the result is {made.format}: ask for {'video' if made.picture != 'none' else 'audio'}"
-    return f"the run is {run.status}"
+    return _NOT_MADE.get(name, f"the run is {run.status}") if made else f"the run is {run.status}"
 
 
 def _why_no_candidate(run: Run, kind: str) -> str:

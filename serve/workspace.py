@@ -23,7 +23,7 @@ def clear_scratch() -> None:
 
 
 class StoreWorkspace:
-    """A `models.steps.Workspace` on the store, for one step, in one thread.
+    """A `models.workspace.Workspace` on the store, for one step, in one thread.
 
     with StoreWorkspace(store, folder) as files:
         outputs = step(record, model, files)

@@ -1,12 +1,18 @@
 import re
+from collections.abc import Sequence
 
 import pytest
 from pydantic import ValidationError
 
-from models.prompt_enhancement import PromptEnhancementSettings, PromptEnhancer, labels_by_share
-from models.record import Box, DetectedObject, FrameObjects, Options
+from models.prompt_enhancement import PromptEnhancementSettings, PromptEnhancer, SeenScene, labels_by_share
+from models.record import Box, DetectedObject, FrameObjects, Options, PromptEnhancement
 
 ENHANCER = PromptEnhancer(PromptEnhancementSettings())
+
+
+def enhanced(description: str, frames: Sequence[FrameObjects], options: Options) -> PromptEnhancement:
+    """The prompts of a video that is one scene."""
+    return ENHANCER.enhance([SeenScene(description, frames)], options)
 
 
 def frame(
@@ -27,7 +33,7 @@ BEACH = [
 
 
 def test_prompts_hold_the_description_and_the_objects_that_fill_most_first() -> None:
-    made = ENHANCER.enhance("A person throws a ball.", BEACH, Options())
+    made = enhanced("A person throws a ball.", BEACH, Options())
     for prompt in (made.music_prompt, made.sound_prompt):
         assert "A person throws a ball." in prompt
         assert "person, surfboard and dog." in prompt
@@ -36,9 +42,21 @@ def test_prompts_hold_the_description_and_the_objects_that_fill_most_first() -> 
     assert made.negative_prompt != ""
 
 
+def test_every_scene_has_prompts_of_its_own_under_the_same_words() -> None:
+    seen = [SeenScene("A beach", BEACH), SeenScene("A forest", [frame(("bird", 0.8, (0, 0, 9, 9)))])]
+    made = ENHANCER.enhance(seen, Options(music_prompt="slow cello"))
+    beach, forest = made.scenes
+    assert (beach.music_prompt, beach.sound_prompt) == (made.music_prompt, made.sound_prompt)
+    assert (beach.objects, forest.objects) == (("person", "surfboard", "dog"), ("bird",))
+    assert "A forest" in forest.sound_prompt
+    assert "bird" in forest.sound_prompt
+    assert "dog" not in forest.sound_prompt
+    assert all(scene.music_prompt.startswith("slow cello. ") for scene in made.scenes)
+
+
 def test_the_users_own_words_lead_the_prompt_they_are_for() -> None:
     options = Options(music_prompt="slow cello", sound_prompt="gulls", negative_prompt="voices")
-    made = ENHANCER.enhance("A beach", BEACH, options)
+    made = enhanced("A beach", BEACH, options)
     assert made.music_prompt.startswith("slow cello. ")
     assert made.sound_prompt.startswith("gulls. ")
     assert made.negative_prompt.startswith("voices. ")
@@ -52,7 +70,7 @@ def test_the_users_own_words_lead_the_prompt_they_are_for() -> None:
     "description", ["", " \n ", ".", "A beach", "A beach. ", "A beach...", " A\n beach ;", 'He says "run!"']
 )
 def test_whatever_is_missing_nothing_dangles(description: str, frames: list[FrameObjects], words: str | None) -> None:
-    made = ENHANCER.enhance(description, frames, Options(music_prompt=words, sound_prompt=words, negative_prompt=words))
+    made = enhanced(description, frames, Options(music_prompt=words, sound_prompt=words, negative_prompt=words))
     for prompt in (made.music_prompt, made.sound_prompt, made.negative_prompt):
         assert prompt.strip() == prompt != ""
         assert not re.search(r"[,;:]\s*([.,;:]|$)", prompt), prompt
@@ -62,18 +80,18 @@ def test_whatever_is_missing_nothing_dangles(description: str, frames: list[Fram
 
 def test_a_sentence_for_which_there_is_nothing_is_left_out_whole() -> None:
     settings = PromptEnhancementSettings(music=("Piano", "with {objects}", "for {description}, {words}"))
-    made = PromptEnhancer(settings).enhance("a beach", [], Options())
+    made = PromptEnhancer(settings).enhance([SeenScene("a beach", [])], Options())
     assert made.music_prompt == "Piano."
 
 
 def test_braces_in_what_people_or_models_write_stay_as_they_are() -> None:
-    made = ENHANCER.enhance("A sign says {objects}", [], Options(sound_prompt="{description} {0} {"))
+    made = enhanced("A sign says {objects}", [], Options(sound_prompt="{description} {0} {"))
     assert made.sound_prompt.startswith("{description} {0} {. ")
     assert "A sign says {objects}." in made.sound_prompt
 
 
 def test_words_in_other_scripts_end_as_their_script_ends() -> None:
-    made = ENHANCER.enhance("海辺を犬が走る！", [], Options(sound_prompt="波の音。"))
+    made = enhanced("海辺を犬が走る！", [], Options(sound_prompt="波の音。"))
     assert made.sound_prompt.startswith("波の音. ")
     assert "海辺を犬が走る！" in made.sound_prompt
     assert "！." not in made.sound_prompt
@@ -82,7 +100,7 @@ def test_words_in_other_scripts_end_as_their_script_ends() -> None:
 def test_no_more_objects_are_named_than_the_setting_says() -> None:
     for count, named in ((0, None), (1, "Hear person."), (2, "Hear person and surfboard.")):
         settings = PromptEnhancementSettings(sound=("Hear {objects}",), objects=count)
-        assert PromptEnhancer(settings).enhance("", BEACH, Options()).sound_prompt == (named or "")
+        assert PromptEnhancer(settings).enhance([SeenScene("", BEACH)], Options()).sound_prompt == (named or "")
 
 
 def test_overlapping_boxes_of_one_label_are_counted_once() -> None:

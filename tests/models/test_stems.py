@@ -4,25 +4,29 @@ from pathlib import Path
 
 import pytest
 
-from models import steps
+from models import audio_step
 from models.audio import Samples, read_audio
 from models.audio_generation import AudioRequest, nothing_to_report
 from models.audio_generation.notes import notes_on
+from models.inputs import depends_on
 from models.record import Options, Record, Reference, Stem
 from models.sketch.foley import FoleyGenerator
 from models.sketch.music import MusicGenerator
+from models.workspace import Folder
 from tests.serve import records
 from tests.toys.generator import Model
 
 REFERENCE = records.reference()
 
 
-def stem_of(model: steps.Generator, folder: Path, *, reference: Reference | None = None, **options: object) -> Stem:
+def stem_of(
+    model: audio_step.Generator, folder: Path, *, reference: Reference | None = None, **options: object
+) -> Stem:
     given = Options.model_validate({"seed": 1, **options})
     came = records.video_input(options=given, duration_seconds=2.0, reference=reference)
     record = Record(video_input=came).append(records.output("frame_description"))
     record = record.append(records.output("object_detection")).append(records.output("prompt_enhancement"))
-    made = steps.generate_audio(record, "music", model, steps.Folder(folder), on_step=nothing_to_report)
+    made = audio_step.generate_audio(record, "music", model, Folder(folder), on_step=nothing_to_report)
     (stem,) = made.stems
     return stem
 
@@ -93,7 +97,7 @@ def test_words_that_were_not_read_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("model", [MusicGenerator(), FoleyGenerator()], ids=["music", "foley"])
-def test_a_sketch_makes_loops_and_says_what_it_cannot_do(model: steps.Generator, tmp_path: Path) -> None:
+def test_a_sketch_makes_loops_and_says_what_it_cannot_do(model: audio_step.Generator, tmp_path: Path) -> None:
     stem = stem_of(model, tmp_path, reference=REFERENCE, loop=True, candidates=2, keep_candidates=True)
     assert (stem.loops, stem.candidates, stem.kept) == (True, 1, {})
     assert len(stem.notes) == 2
@@ -107,7 +111,7 @@ def test_where_a_reference_lies_is_no_input_but_what_it_is(tmp_path: Path) -> No
         record = Record(video_input=came)
         for module in ("frame_description", "object_detection", "prompt_enhancement"):
             record = record.append(records.output(module))
-        return steps.inputs(record, "audio_generation", "music")
+        return depends_on(record, "audio_generation", "music")
 
     one = inputs(REFERENCE)
     assert one["reference"] == REFERENCE.token

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from models import steps
+from models import audio_step, dependencies, steps
 from models.errors import MissingOutput
 from models.frame_extraction import FrameExtractionSettings, FrameExtractor
 from models.record import MODULES, Outputs, Record
 from models.sketch.scene import SceneDetector, SceneSelector, SketchSceneSettings
+from models.workspace import Folder
 from tests import media_factory
 from tests.serve import records
 
@@ -24,7 +25,7 @@ def record(tmp_path: Path) -> Record:
 
 
 def test_modules_run_one_after_another_in_a_folder(record: Record, tmp_path: Path) -> None:
-    files = steps.Folder(tmp_path)
+    files = Folder(tmp_path)
     extraction = steps.extract_frames(record, FrameExtractor(FrameExtractionSettings()), files)
     assert extraction.count == 10
     assert all((tmp_path / frame.path).is_file() for frame in extraction.frames)
@@ -34,21 +35,21 @@ def test_modules_run_one_after_another_in_a_folder(record: Record, tmp_path: Pat
     assert [found.frame for found in detection.frames] == list(range(10))
     selection = steps.select_frame(record, SceneSelector.load(settings), files)
     assert selection.path == extraction.frames[selection.index].path
-    shot = steps.shot_to_describe(record.append(Outputs(frame_selection=selection)), files)
+    (shot,) = steps.shots_to_describe(record.append(Outputs(frame_selection=selection)), files)
     assert shot.frame == tmp_path / selection.path
     assert len(shot.others) == 9
     assert shot.frame not in shot.others
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if steps.READS.get(module)])
+@pytest.mark.parametrize("module", [module for module in MODULES if dependencies.READS.get(module)])
 def test_a_record_that_lacks_what_a_module_reads_is_refused_by_name(module: str) -> None:
-    with pytest.raises(MissingOutput, match=steps.READS[module][0]):  # type: ignore[index]
-        steps.require(Record(video_input=records.video_input()), module)  # type: ignore[arg-type]
+    with pytest.raises(MissingOutput, match=dependencies.READS[module][0]):  # type: ignore[index]
+        dependencies.require(Record(video_input=records.video_input()), module)  # type: ignore[arg-type]
 
 
 def test_an_image_has_no_frames_to_extract() -> None:
     with pytest.raises(MissingOutput, match="image"):
-        steps.require(Record(video_input=records.image_input()), "frame_extraction")
+        dependencies.require(Record(video_input=records.image_input()), "frame_extraction")
 
 
 def test_nothing_is_appended_twice(record: Record) -> None:
@@ -58,5 +59,5 @@ def test_nothing_is_appended_twice(record: Record) -> None:
 
 
 def test_the_two_stems_of_a_run_do_not_share_their_noise() -> None:
-    assert steps._stem_seed(7, "music") != steps._stem_seed(7, "sounds")
-    assert 0 <= steps._stem_seed(2**32 - 1, "sounds") < 2**32
+    assert audio_step._stem_seed(7, "music") != audio_step._stem_seed(7, "sounds")
+    assert 0 <= audio_step._stem_seed(2**32 - 1, "sounds") < 2**32

@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from models.dependencies import READS
 from models.record import MODULES, Record
-from models.steps import READS
 from tests import media_factory
 from tests.serve.following import run_to_the_end
 

@@ -71,7 +71,7 @@ async def test_tuning_an_audio_model_keeps_what_it_made(tmp_path: Path, kind: st
 
 
 async def test_another_way_of_joining_windows_gives_another_identity(tmp_path: Path) -> None:
-    for changed in ({"joining": "swap"}, {"overlap": 0.5}, {"crossing_seconds": 2}):
+    for changed in ({"joining": "swap"}, {"overlap": 0.5}):
         usual, other = (settings(tmp_path, music={"kind": "audioldm2", **more}) for more in ({}, changed))
         assert await Loaded(usual).identity() != await Loaded(other).identity()
 

@@ -4,8 +4,8 @@ from typing import Any, get_args
 
 import pytest
 
-from models import steps
 from models.errors import OtherModel
+from models.inputs import depends_on
 from models.record import AudioGeneration, FrameObjects, Module, Mood, Options, Outputs, Record, StemKind
 from serve.modules import Modules, Task, Unit, units
 from serve.store import Store
@@ -148,29 +148,40 @@ EVERYTHING = [*VISION, "prompt_enhancement", "music", "sounds", "reconstruction"
 # What each option changes directly. What follows from that changes in turn, as paths and prompts do.
 CHANGES: dict[str, tuple[object, list[str]]] = {
     "k": (5, ["frame_extraction"]),
+    "scenes": (2, ["frame_extraction", "frame_selection"]),
     "music": (False, ["reconstruction"]),
     "sounds": (False, ["reconstruction"]),
     "music_prompt": ("piano", ["prompt_enhancement"]),
     "sound_prompt": ("wind", ["prompt_enhancement"]),
     "negative_prompt": ("noise", ["prompt_enhancement"]),
-    "seed": (2, ["music", "sounds"]),
+    "seed": (2, ["music", "sounds", "reconstruction"]),  # the result names it
     "steps": (7, ["music", "sounds"]),
     "guidance": (7, ["music", "sounds"]),
     "candidates": (2, ["music", "sounds"]),
     "keep_candidates": (False, []),  # of several; see below
     "loop": (True, ["music", "sounds"]),
+    "crossing_seconds": (2, []),  # of several scenes; see below
     "reference_weight": (0.1, []),  # of a reference; see below
     "seconds": (7, []),  # of a still image; see below
     "format": ("mkv", ["reconstruction"]),
+    "original_mode": ("keep", ["reconstruction"]),
     "original": (0.1, ["reconstruction"]),
+    "duck_db": (6, ["reconstruction"]),
+    "duck_attack_seconds": (0.5, ["reconstruction"]),
+    "duck_release_seconds": (0.5, ["reconstruction"]),
+    "stereo_width": (0.5, ["reconstruction"]),
+    "fade_in_seconds": (2, ["reconstruction"]),
+    "fade_out_seconds": (2, ["reconstruction"]),
     "music_volume_db": (-3, ["reconstruction"]),
     "sound_volume_db": (-3, ["reconstruction"]),
     "loudness_lufs": (None, ["reconstruction"]),
+    "stem_format": ("wav", ["reconstruction"]),
+    "descriptions": (True, ["reconstruction"]),
 }
 
 
 def inputs_of(record: Record) -> dict[str, object]:
-    return {unit.part or unit.module: steps.inputs(record, unit.module, unit.part) for unit in units(record)}
+    return {unit.part or unit.module: depends_on(record, unit.module, unit.part) for unit in units(record)}
 
 
 def test_every_option_is_known_here() -> None:
@@ -190,7 +201,7 @@ def test_the_length_of_a_still_image_changes_its_sound_and_its_result() -> None:
         for unit in units(record):
             record = record.append(records.output(unit.module, unit.part))
         asked: list[tuple[Module, StemKind | None]] = [("audio_generation", "music"), ("reconstruction", None)]
-        return [steps.inputs(record, module, part) for module, part in asked]
+        return [depends_on(record, module, part) for module, part in asked]
 
     assert all(short != long for short, long in zip(inputs(5), inputs(6), strict=True))
 
@@ -227,7 +238,7 @@ def test_a_stem_that_loops_is_put_together_otherwise_than_the_same_file_that_doe
     assert record.audio_generation is not None
     looping = tuple(stem.model_copy(update={"loops": True}) for stem in record.audio_generation.stems)
     other = record.model_copy(update={"audio_generation": AudioGeneration(stems=looping)})
-    assert steps.inputs(record, "reconstruction") != steps.inputs(other, "reconstruction")
+    assert depends_on(record, "reconstruction") != depends_on(other, "reconstruction")
 
 
 @pytest.mark.parametrize(
@@ -245,7 +256,7 @@ def test_a_stem_that_loops_is_put_together_otherwise_than_the_same_file_that_doe
 def test_what_a_module_reads_is_among_its_inputs(module: Module, changed: Module, part: StemKind | None) -> None:
     record = full_record()
     other = record.model_copy(update={module: _altered(record, module)})
-    assert steps.inputs(record, changed, part) != steps.inputs(other, changed, part)
+    assert depends_on(record, changed, part) != depends_on(other, changed, part)
 
 
 def _altered(record: Record, module: Module) -> object:
@@ -274,4 +285,4 @@ def test_a_mood_is_among_the_inputs_of_the_sound() -> None:
     assert record.frame_description is not None
     described = record.frame_description.model_copy(update={"mood": Mood(valence=1, arousal=1)})
     other = record.model_copy(update={"frame_description": described})
-    assert steps.inputs(record, "audio_generation", "music") != steps.inputs(other, "audio_generation", "music")
+    assert depends_on(record, "audio_generation", "music") != depends_on(other, "audio_generation", "music")

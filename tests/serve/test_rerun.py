@@ -2,9 +2,9 @@
 
 import pytest
 
+from models.dependencies import READS
 from models.errors import InvalidOptions, MissingOutput
-from models.record import Outputs, Record, Rerun
-from models.steps import READS
+from models.record import Frame, Options, Outputs, Record, Rerun, Scene, SceneDescription, ScenePrompts
 from serve.modules import units
 from serve.rerun import changed
 from tests.serve import records
@@ -57,6 +57,79 @@ def test_edited_prompts_keep_what_they_were_made_of(record: Record) -> None:
 def test_another_frame_is_described_anew(record: Record) -> None:
     kept = begins_with(record, edits={"frame_selection": {"index": 0}})
     assert kept == {"frame_extraction": "kept", "frame_selection": "edited"}
+
+
+@pytest.fixture
+def film(record: Record) -> Record:
+    """Of a finished run of three scenes, with three frames."""
+    frames = tuple(
+        Frame(path=f"videos/x/{number:04}.jpg", seconds=seconds) for number, seconds in ((1, 1), (2, 5), (3, 9))
+    )
+    times = ((0, 3, 0), (3, 7, 1), (7, 10, 2))
+    scenes = tuple(Scene(start_seconds=a, end_seconds=b, index=i, path=frames[i].path) for a, b, i in times)
+    described = tuple(SceneDescription(text=text) for text in ("A cat.", "A cow."))
+    prompts = tuple(ScenePrompts(music_prompt=f"m{i}", sound_prompt=f"s{i}") for i in (1, 2))
+    options = Options(seed=1, scenes=3)
+    return record.model_copy(
+        update={
+            "video_input": record.video_input.model_copy(update={"options": options}),
+            "frame_extraction": record.frame_extraction.model_copy(update={"frames": frames, "count": 3}),  # type: ignore[union-attr]
+            "frame_selection": record.frame_selection.model_copy(update={"scenes": scenes, "path": frames[0].path}),  # type: ignore[union-attr]
+            "frame_description": record.frame_description.model_copy(update={"later": described}),  # type: ignore[union-attr]
+            "prompt_enhancement": record.prompt_enhancement.model_copy(update={"later": prompts}),  # type: ignore[union-attr]
+        }
+    )
+
+
+def test_the_prompt_of_one_scene_is_changed_and_the_others_stay(film: Record) -> None:
+    wanted = {"prompt_enhancement": {"scenes": [{"scene": 1, "sound_prompt": "rain"}]}}
+    _, outputs = changed(film, Rerun.model_validate({"edits": wanted}))
+    assert outputs.prompt_enhancement is not None
+    assert [scene.sound_prompt for scene in outputs.prompt_enhancement.scenes] == ["s", "rain", "s2"]
+    assert [scene.music_prompt for scene in outputs.prompt_enhancement.scenes] == ["m", "m1", "m2"]
+    assert outputs.frame_selection is not None
+    assert (outputs.frame_selection.origin, len(outputs.frame_selection.scenes)) == ("kept", 3)
+
+
+def test_a_prompt_without_a_scene_is_that_of_every_scene_but_those_named(film: Record) -> None:
+    wanted = {"prompt_enhancement": {"sound_prompt": "rain", "scenes": [{"scene": 2, "sound_prompt": "sea"}]}}
+    _, outputs = changed(film, Rerun.model_validate({"edits": wanted}))
+    assert outputs.prompt_enhancement is not None
+    assert [scene.sound_prompt for scene in outputs.prompt_enhancement.scenes] == ["rain", "rain", "sea"]
+    assert outputs.prompt_enhancement.sound_prompt == "rain"
+
+
+def test_a_scene_gets_another_frame_or_other_words(film: Record) -> None:
+    edits = {
+        "frame_selection": {"scenes": [{"scene": 0, "index": 1}]},
+        "frame_description": {"scenes": [{"scene": 2, "text": "A crow."}]},
+    }
+    _, outputs = changed(film, Rerun.model_validate({"edits": edits}))
+    assert outputs.frame_selection is not None
+    assert outputs.frame_description is not None
+    assert [scene.index for scene in outputs.frame_selection.scenes] == [1, 1, 2]
+    assert (outputs.frame_selection.index, outputs.frame_selection.path) == (1, "videos/x/0002.jpg")
+    assert [scene.text for scene in outputs.frame_description.scenes] == ["A dog.", "A cat.", "A crow."]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({"edits": {"frame_selection": {"index": 1}}}, "has 3 scenes: say in edits.frame_selection.scenes"),
+        ({"edits": {"frame_description": {"text": "x"}}}, "has 3 scenes: say in edits.frame_description.scenes"),
+        ({"edits": {"frame_description": {"scenes": [{"scene": 3, "text": "x"}]}}}, "scenes are 0 to 2, not 3"),
+        ({"edits": {"frame_selection": {"scenes": [{"scene": 0, "index": 3}]}}}, "frames are 0 to 2, not 3"),
+        ({"options": {"scenes": 2}, "edits": {"prompt_enhancement": {"music_prompt": "x"}}}, "change scenes first"),
+    ],
+)
+def test_scenes_that_are_not_there_are_refused(film: Record, wanted: dict[str, object], words: str) -> None:
+    with pytest.raises(InvalidOptions, match=words):
+        changed(film, Rerun.model_validate(wanted))
+
+
+def test_with_other_scenes_everything_that_hangs_on_them_is_made_anew(film: Record) -> None:
+    edited = again(film, edits={"prompt_enhancement": {"scenes": [{"scene": 1, "sound_prompt": "rain"}]}})
+    assert begins_with(edited, options={"scenes": 2}) == {}
 
 
 def test_another_frame_and_another_description_go_together(record: Record) -> None:
