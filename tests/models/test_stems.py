@@ -8,6 +8,7 @@ from models import audio_step
 from models.audio import Samples, read_audio
 from models.audio_generation import AudioRequest, nothing_to_report
 from models.audio_generation.notes import notes_on
+from models.errors import MissingOutput
 from models.inputs import depends_on
 from models.record import Options, Record, Reference, Stem
 from models.sketch.foley import FoleyGenerator
@@ -121,3 +122,35 @@ def test_where_a_reference_lies_is_no_input_but_what_it_is(tmp_path: Path) -> No
     assert inputs(REFERENCE, reference_weight=0) == inputs(None)
     assert inputs(None, reference_weight=0.6) == inputs(None)
     assert inputs(None, candidates=2, keep_candidates=True) != inputs(None, candidates=2)
+
+
+def test_every_scene_is_asked_for_in_its_time_with_its_mood(tmp_path: Path) -> None:
+    model, film = Model(), records.film()
+    (stem,) = audio_step.generate_audio(film, "sounds", model, Folder(tmp_path), on_step=nothing_to_report).stems
+    (asked,) = model.asked
+    assert asked.timeline == ((0, "s0"), (3, "s1"), (7, "s2"))
+    assert [mood.valence for mood in asked.moods if mood] == pytest.approx([0, 0.1, 0.2])
+    assert asked.crossing_seconds == 1
+    assert (stem.prompt, [(one.seconds, one.prompt) for one in stem.later_prompts]) == ("s0", [(3, "s1"), (7, "s2")])
+
+
+def test_prompts_for_other_scenes_than_the_record_has_are_refused(tmp_path: Path) -> None:
+    film = records.film()
+    assert film.prompt_enhancement is not None
+    fewer = film.prompt_enhancement.model_copy(update={"later": film.prompt_enhancement.later[:1]})
+    with pytest.raises(MissingOutput, match="prompt_enhancement is of 2 scenes, and the record has 3"):
+        audio_step.audio_request(film.model_copy(update={"prompt_enhancement": fewer}), "music")
+
+
+def test_how_scenes_cross_is_an_input_of_several_scenes_alone() -> None:
+    def inputs(record: Record, seconds: float) -> dict[str, object]:
+        came = record.video_input
+        options = came.options.model_copy(update={"crossing_seconds": seconds})
+        changed = record.model_copy(update={"video_input": came.model_copy(update={"options": options})})
+        return depends_on(changed, "audio_generation", "music")
+
+    one = Record(video_input=records.video_input())
+    for module in ("frame_description", "object_detection", "prompt_enhancement"):
+        one = one.append(records.output(module))
+    assert inputs(records.film(), 1) != inputs(records.film(), 2)
+    assert inputs(one, 1) == inputs(one, 2)

@@ -8,12 +8,17 @@ from models.record import (
     FrameExtraction,
     FrameSelection,
     Module,
+    Mood,
     ObjectDetection,
     Options,
     Outputs,
     PromptEnhancement,
     Reconstruction,
+    Record,
     Reference,
+    Scene,
+    SceneDescription,
+    ScenePrompts,
     Stem,
     StemKind,
     Stream,
@@ -69,6 +74,37 @@ def stem(kind: StemKind) -> Stem:
         steps=None,
         guidance=None,
         candidates=1,
+    )
+
+
+def film() -> Record:
+    """A ten-second video of three scenes, with three frames, up to its prompts."""
+    times = ((0, 3, 1), (3, 7, 5), (7, 10, 9))
+    frames = tuple(Frame(path=f"videos/x/{number:04}.jpg", seconds=at) for number, (_, _, at) in enumerate(times, 1))
+    scenes = tuple(
+        Scene(start_seconds=start, end_seconds=end, index=index, path=frames[index].path)
+        for index, (start, end, _) in enumerate(times)
+    )
+    texts = ("A dog.", "A cat.", "A cow.")
+    moods = tuple(Mood(valence=0.1 * number, arousal=0) for number in range(3))
+    described = [SceneDescription(text=text, mood=mood) for text, mood in zip(texts, moods, strict=True)]
+    return Record(
+        video_input=video_input(options=Options(seed=1, scenes=3)),
+        frame_extraction=FrameExtraction(model="t", folder="videos/x", count=3, frames=frames),
+        object_detection=ObjectDetection(model="t", confidence=0.25, frames=(), objects=("dog",)),
+        frame_selection=FrameSelection(
+            model="t", path=frames[0].path, index=0, latent_shape=(512, 16, 29), scenes=scenes
+        ),
+        frame_description=FrameDescription(
+            model="t", question="?", text=texts[0], mood=moods[0], later=tuple(described[1:])
+        ),
+        prompt_enhancement=PromptEnhancement(
+            model="t",
+            music_prompt="m0",
+            sound_prompt="s0",
+            negative_prompt="n",
+            later=tuple(ScenePrompts(music_prompt=f"m{number}", sound_prompt=f"s{number}") for number in (1, 2)),
+        ),
     )
 
 

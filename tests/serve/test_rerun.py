@@ -4,7 +4,7 @@ import pytest
 
 from models.dependencies import READS
 from models.errors import InvalidOptions, MissingOutput
-from models.record import Frame, Options, Outputs, Record, Rerun, Scene, SceneDescription, ScenePrompts
+from models.record import Outputs, Record, Rerun
 from serve.modules import units
 from serve.rerun import changed
 from tests.serve import records
@@ -60,33 +60,20 @@ def test_another_frame_is_described_anew(record: Record) -> None:
 
 
 @pytest.fixture
-def film(record: Record) -> Record:
+def film() -> Record:
     """Of a finished run of three scenes, with three frames."""
-    frames = tuple(
-        Frame(path=f"videos/x/{number:04}.jpg", seconds=seconds) for number, seconds in ((1, 1), (2, 5), (3, 9))
-    )
-    times = ((0, 3, 0), (3, 7, 1), (7, 10, 2))
-    scenes = tuple(Scene(start_seconds=a, end_seconds=b, index=i, path=frames[i].path) for a, b, i in times)
-    described = tuple(SceneDescription(text=text) for text in ("A cat.", "A cow."))
-    prompts = tuple(ScenePrompts(music_prompt=f"m{i}", sound_prompt=f"s{i}") for i in (1, 2))
-    options = Options(seed=1, scenes=3)
-    return record.model_copy(
-        update={
-            "video_input": record.video_input.model_copy(update={"options": options}),
-            "frame_extraction": record.frame_extraction.model_copy(update={"frames": frames, "count": 3}),  # type: ignore[union-attr]
-            "frame_selection": record.frame_selection.model_copy(update={"scenes": scenes, "path": frames[0].path}),  # type: ignore[union-attr]
-            "frame_description": record.frame_description.model_copy(update={"later": described}),  # type: ignore[union-attr]
-            "prompt_enhancement": record.prompt_enhancement.model_copy(update={"later": prompts}),  # type: ignore[union-attr]
-        }
-    )
+    record = records.film()
+    for part in ("music", "sounds"):
+        record = record.append(records.output("audio_generation", part))  # type: ignore[arg-type]
+    return record.append(records.output("reconstruction"))
 
 
 def test_the_prompt_of_one_scene_is_changed_and_the_others_stay(film: Record) -> None:
     wanted = {"prompt_enhancement": {"scenes": [{"scene": 1, "sound_prompt": "rain"}]}}
     _, outputs = changed(film, Rerun.model_validate({"edits": wanted}))
     assert outputs.prompt_enhancement is not None
-    assert [scene.sound_prompt for scene in outputs.prompt_enhancement.scenes] == ["s", "rain", "s2"]
-    assert [scene.music_prompt for scene in outputs.prompt_enhancement.scenes] == ["m", "m1", "m2"]
+    assert [scene.sound_prompt for scene in outputs.prompt_enhancement.scenes] == ["s0", "rain", "s2"]
+    assert [scene.music_prompt for scene in outputs.prompt_enhancement.scenes] == ["m0", "m1", "m2"]
     assert outputs.frame_selection is not None
     assert (outputs.frame_selection.origin, len(outputs.frame_selection.scenes)) == ("kept", 3)
 
