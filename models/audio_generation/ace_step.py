@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from models.audio import Audio, Samples, folded, loop_surplus, read_audio, resample
+from models.audio import Audio, Samples, read_audio, resample
 from models.audio_generation import AudioRequest, Candidate, GeneratedAudio, OnStep, nothing_to_report
 from models.audio_generation.loading import Checkpoint, find_checkpoint, first_line, load_whole
-from models.audio_generation.scenes import Scene, crossed, scenes
+from models.audio_generation.scenes import Scene, crossed, in_turn, scenes
 from models.device import Device, share_of_device
 from models.errors import InputTooLarge, ModelUnavailable, ModuleFailed
 from models.schema import ModuleSettings
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     import torch
 
 SHORTEST, LONGEST = 10.0, 600.0  # seconds that the model makes at once
-CROSSING = 1.0  # seconds that two scenes share
 PEAK = 10 ** (-1 / 20)  # of what the model makes, as its own pipeline has it: -1 dBFS
 TEXT_TOKENS = 256  # that the model reads: its instruction, the prompt, and the length in words
 INSTRUMENTAL = {"lyrics": "[Instrumental]", "vocal_language": "unknown"}
@@ -110,7 +109,7 @@ class AceStepGenerator:
             )
         rate = self._pipeline.sample_rate
         samples = max(1, round(request.seconds * rate) if request.loop else math.ceil(request.seconds * rate - 1e-6))
-        parts = scenes(request.timeline, samples=samples, rate=rate, crossing=CROSSING, loop=request.loop)
+        parts = scenes(request, samples=samples, rate=rate)
         candidates = request.candidates if request.keep_candidates else 1
         steps = request.steps or self._settings.steps or self._steps
         guidance = None if self._pipeline.is_turbo else request.guidance or self._settings.guidance
@@ -144,13 +143,9 @@ class AceStepGenerator:
 
         rate = self._pipeline.sample_rate
         noise = torch.Generator("cpu").manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]))
-        made = []
-        for scene in parts:
-            length = scene.end - scene.start
-            surplus = round(loop_surplus(length / rate) * rate) if scene.circular else 0
-            made.append(folded(self._clip(scene.prompt, length + surplus, make, noise=noise), length))
-        channels = (zip(parts, channel, strict=True) for channel in zip(*made, strict=True))
-        return Audio(np.stack([crossed(list(channel), samples=samples) for channel in channels]), rate)
+        made = in_turn(parts, lambda scene, length: self._clip(scene.prompt, length, make, noise=noise), rate=rate)
+        whole = crossed(made, samples=samples)
+        return Audio(np.clip(whole, -1, 1, out=whole), rate)
 
     def _clip(self, prompt: str, samples: int, make: Callable[..., Any], *, noise: "torch.Generator") -> Samples:
         """Music for one prompt: float32, shape (channels, samples)."""

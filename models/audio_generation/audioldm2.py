@@ -58,8 +58,6 @@ class AudioLDM2Settings(ModuleSettings):
     """Share of a window that it has in common with the next."""
     joining: Joining = "average"
     """How windows are joined where they overlap: by a weighted average, or by taking their rows in turn."""
-    crossing_seconds: float = Field(1, ge=0, le=10)
-    """How long two scenes are heard together, where the prompt changes."""
     compiled: bool | None = None
     """Whether the networks are compiled at the start, which takes minutes and makes them several times faster on a GPU. None: on a
     GPU they are."""
@@ -122,9 +120,7 @@ class AudioLDM2Generator:
             )
         rate, settings = self._sizes.sample_rate, self._settings
         samples = max(1, round(request.seconds * rate) if request.loop else math.ceil(request.seconds * rate - 1e-6))
-        parts = scenes(
-            request.timeline, samples=samples, rate=rate, crossing=settings.crossing_seconds, loop=request.loop
-        )
+        parts = scenes(request, samples=samples, rate=rate)
         request = replace(
             request, steps=request.steps or settings.steps, guidance=request.guidance or settings.guidance
         )
@@ -211,15 +207,16 @@ class AudioLDM2Generator:
 
     def _whole(self, parts: Sequence[Scene], tracks: Sequence["Track"], *, samples: int) -> Audio:
         """One candidate, of its scenes' tracks."""
-        made = []
-        for scene, track in zip(parts, tracks, strict=True):
-            sound = track.result()
-            if not np.isfinite(sound).all():
-                raise ModuleFailed(f"{self.model} made samples that are not finite")
-            if scene.circular:
-                sound = _stretched(sound, samples)
-            made.append((scene, sound[len(sound) - (scene.end - scene.start) :]))
-        return Audio(crossed(made, samples=samples)[np.newaxis], self._sizes.sample_rate)
+        whole = crossed(map(self._sound, parts, tracks), samples=samples)
+        return Audio(np.clip(whole, -1, 1, out=whole), self._sizes.sample_rate)
+
+    def _sound(self, scene: Scene, track: "Track") -> tuple[Scene, Samples]:
+        sound, length = track.result(), scene.end - scene.start
+        if not np.isfinite(sound).all():
+            raise ModuleFailed(f"{self.model} made samples that are not finite")
+        if scene.circular:
+            sound = _stretched(sound, length)
+        return scene, sound[np.newaxis, len(sound) - length :]
 
     def _ranked(
         self, tracks: list[list["Track"]], parts: Sequence[Scene], request: AudioRequest, *, samples: int

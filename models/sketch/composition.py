@@ -48,10 +48,14 @@ class Score:
         return (beat + 0.5 * RITARDANDO * late * late / bar) * 60 / self.fit.tempo
 
 
-def compose(style: Style, *, seconds: float, rng: np.random.Generator) -> Score:
+def draw_tonic(rng: np.random.Generator) -> int:
+    """MIDI pitch of a key's tonic, from F sharp below the middle C to F above it."""
+    return 60 + int(rng.integers(-6, 6))
+
+
+def compose(style: Style, *, tonic: int, seconds: float, rng: np.random.Generator) -> Score:
     """A piece in a style that fills a length: its final chord begins early enough to ring out inside it."""
     fitted = fit(seconds, tempo=style.tempo, beats=style.beats)
-    tonic = 60 + int(rng.integers(-6, 6))
     phrases = plan(fitted.bars, rng)
     keys = _keys(phrases, style.register < 68, rng)
     composer = _Composer(style, beats=fitted.beats, tonic=tonic, rng=rng)

@@ -1,16 +1,18 @@
 """Sound effects without a model: the layers that a prompt names, made by subtractive and granular synthesis."""
 
+import itertools
 import zlib
 from collections.abc import Callable
 from typing import Self
 
 import numpy as np
 
-from models.audio import Audio, folded, loop_surplus
+from models.audio import Audio
 from models.audio_generation import AudioRequest, GeneratedAudio, OnStep
+from models.audio_generation.scenes import Scene, crossed, in_turn, scenes, to_make
 from models.sketch import SketchAudioSettings, animals, nature, town
 from models.sketch.foley_words import Part, plan
-from models.sketch.synthesis import RATE, Array, Canvas, Track
+from models.sketch.synthesis import RATE, Array, Canvas, Track, blocks
 
 MODEL = "sketch/foley"
 
@@ -45,31 +47,45 @@ class FoleyGenerator:
         return cls()
 
     def generate(self, request: AudioRequest, *, on_step: OnStep) -> GeneratedAudio:
-        """The soundscape of the request's prompt. What names no sound gives the open air, never silence.
+        """The soundscapes of the request's scenes. A prompt that names no sound gives the open air, never silence.
 
-        The same request gives the same samples. Layers are drawn apart: the birds sing the same song with rain and without.
-        Levels are what they are in nature, not brought to a common loudness.
+        The same request gives the same samples. Layers are drawn apart: the birds sing the same song with rain and without. Scenes
+        are too, each from the seed and its place. Levels are what they are in nature, not brought to a common loudness. `on_step`
+        counts the layers and the stretches of 11 s of all scenes.
         """
-        parts = plan(request.prompt, request.negative_prompt)
-        if not {"air", "room"} & {part.layer for part in parts}:
-            parts = (*parts, Part("air", FLOOR_DB if parts else 0))
-        surplus = loop_surplus(request.seconds) if request.loop else 0
-        canvas = Canvas(request.seconds + surplus)
-        steps = len(parts) + canvas.blocks
-        for step, part in enumerate(parts, start=1):
-            rng = np.random.default_rng((request.seed, zlib.crc32(part.layer.encode())))
-            make, level_db = LAYERS[part.layer]
-            make(Track(canvas, rng, gain=10 ** ((level_db + part.level_db) / 20)))
-            on_step(step, steps)
-        for block in canvas.paint(np.random.default_rng(request.seed)):
-            on_step(len(parts) + block, steps)
-        samples = canvas.samples
-        if request.loop:
-            samples = folded(samples, round(request.seconds * RATE))
-        _bend(samples)
+        length = max(1, round(request.seconds * RATE))
+        parts = scenes(request, samples=length, rate=RATE)
+        steps = sum(len(_layers(scene, request.negative_prompt)) + blocks(to_make(scene, rate=RATE)) for scene in parts)
+        done = itertools.count(1)
+
+        def make(scene: Scene, samples: int) -> Array:
+            return _soundscape(scene, samples, request=request, on_step=lambda: on_step(next(done), steps))
+
+        whole = crossed(in_turn(parts, make, rate=RATE), samples=length)
+        _bend(whole)
         if not request.loop:
-            _fade(samples)
-        return GeneratedAudio(Audio(samples, RATE), steps=None, guidance=None, loops=request.loop)
+            _fade(whole)
+        return GeneratedAudio(Audio(whole, RATE), steps=None, guidance=None, loops=request.loop)
+
+
+def _soundscape(scene: Scene, samples: int, *, request: AudioRequest, on_step: Callable[[], None]) -> Array:
+    """One scene: (2, samples), its peaks as high as they come."""
+    canvas = Canvas(samples / RATE)
+    for part in _layers(scene, request.negative_prompt):
+        rng = np.random.default_rng((request.seed, zlib.crc32(part.layer.encode()), scene.border))
+        make, level_db = LAYERS[part.layer]
+        make(Track(canvas, rng, gain=10 ** ((level_db + part.level_db) / 20)))
+        on_step()
+    for _ in canvas.paint(np.random.default_rng((request.seed, 0, scene.border))):
+        on_step()
+    return canvas.samples
+
+
+def _layers(scene: Scene, refused: str) -> tuple[Part, ...]:
+    parts = plan(scene.prompt, refused)
+    if not {"air", "room"} & {part.layer for part in parts}:
+        parts = (*parts, Part("air", FLOOR_DB if parts else 0))
+    return parts
 
 
 def _bend(samples: Array) -> None:

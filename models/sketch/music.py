@@ -1,18 +1,21 @@
 """`audio_generation` of music without a model: a score (see `composition`) played by synthetic instruments in a synthetic room."""
 
+import itertools
 from collections.abc import Iterator
+from functools import cache
 from math import ceil
 from typing import Self
 
 import numpy as np
 from scipy import fft
 
-from models.audio import STEM_CHANNELS, Audio, Samples, folded, loop_surplus
+from models.audio import STEM_CHANNELS, Audio, Samples
 from models.audio import STEM_SAMPLE_RATE as RATE
 from models.audio_generation import AudioRequest, GeneratedAudio, OnStep
+from models.audio_generation.scenes import Scene, crossed, in_turn, scenes, to_make
 from models.sketch import SketchAudioSettings
 from models.sketch.arrangement import Note, Part
-from models.sketch.composition import Score, compose
+from models.sketch.composition import Score, compose, draw_tonic
 from models.sketch.instruments import VOICES, Voice, render
 from models.sketch.style import style_of
 
@@ -36,36 +39,50 @@ class MusicGenerator:
         return cls()
 
     def generate(self, request: AudioRequest, *, on_step: OnStep) -> GeneratedAudio:
-        """Music of exactly round(48000·seconds) samples, two channels. Steps, guidance and candidates have no meaning here.
+        """Music of round(48000·seconds) samples, two channels. Steps, guidance and candidates have no meaning here.
 
-        A loop is a piece whose last chord still rings when it begins again. `on_step` counts blocks of 2.7 s. Raises Cancelled
-        when it does.
+        Every scene is a piece of its own that ends with its last chord, in a style of its prompt and mood; the seed gives all of
+        them one key, and the same words in the same mood one style. A loop is a piece whose last chord still rings when it begins
+        again. `on_step` counts the blocks of 2.7 s of all scenes. Raises Cancelled when it does.
         """
-        length, surplus = round(request.seconds * RATE), loop_surplus(request.seconds) if request.loop else 0
-        rng = np.random.default_rng(request.seed)
-        style = style_of(request.prompt, negative=request.negative_prompt, mood=request.mood, rng=rng)
-        score = compose(style, seconds=request.seconds + surplus, rng=rng)
-        sound = np.zeros((STEM_CHANNELS, length + round(surplus * RATE)), np.float32)
-        steps = ceil(sound.shape[1] / BLOCK)
-        for step, block in enumerate(_blocks(score, rng, steps)):
-            part = sound[:, step * BLOCK : (step + 1) * BLOCK]
-            part += block[:, : part.shape[1]]
-            on_step(step + 1, steps)
-        if request.loop:
-            sound = folded(sound, length)
-        master(sound, loudness=0.06 + 0.07 * style.dynamics)
-        if not request.loop:
-            fade(sound, ring_seconds=score.fit.ring_seconds)
-        return GeneratedAudio(Audio(sound, RATE), steps=None, guidance=None, loops=request.loop)
+        length = max(1, round(request.seconds * RATE))
+        parts = scenes(request, samples=length, rate=RATE)
+        steps = sum(ceil(to_make(scene, rate=RATE) / BLOCK) for scene in parts)
+        done = itertools.count(1)
+
+        def make(scene: Scene, samples: int) -> Samples:
+            score, rng = _composed(scene, request, seconds=samples / RATE)
+            sound = np.zeros((STEM_CHANNELS, samples), np.float32)
+            for start, block in zip(range(0, samples, BLOCK), _blocks(score, rng), strict=False):
+                part = sound[:, start : start + BLOCK]
+                part += block[:, : part.shape[1]]
+                on_step(next(done), steps)
+            set_loudness(sound, loudness=0.06 + 0.07 * score.style.dynamics)
+            if not request.loop:
+                fade(sound, rise=scene is parts[0], ring_seconds=score.fit.ring_seconds if scene is parts[-1] else 0)
+            return sound
+
+        whole = crossed(in_turn(parts, make, rate=RATE), samples=length)
+        round_peaks(whole)
+        return GeneratedAudio(Audio(whole, RATE), steps=None, guidance=None, loops=request.loop)
 
 
-def _blocks(score: Score, rng: np.random.Generator, steps: int) -> Iterator[Samples]:
+def _composed(scene: Scene, request: AudioRequest, *, seconds: float) -> tuple[Score, np.random.Generator]:
+    """The piece for a scene, and what chance has left for its players."""
+    common = np.random.default_rng(request.seed)
+    tonic = draw_tonic(common)
+    style = style_of(scene.prompt, negative=request.negative_prompt, mood=scene.mood, rng=common)
+    own = np.random.default_rng((request.seed, 1 + scene.border))
+    return compose(style, tonic=tonic, seconds=seconds, rng=own), own
+
+
+def _blocks(score: Score, rng: np.random.Generator) -> Iterator[Samples]:
     """The piece, one block after another, each (2, BLOCK): what was played in it, and what still rings from before."""
     players = _Players(score, rng)
     room = Room(score.style.reverb_seconds)
     bus = np.zeros((3, BLOCK + players.longest), np.float32)  # left, right, and what goes to the room
-    for step in range(steps):
-        players.play(bus, block=step)
+    for block in itertools.count():
+        players.play(bus, block=block)
         yield bus[:2, :BLOCK] + room.reverberate(bus[2, :BLOCK])
         bus[:, :-BLOCK] = bus[:, BLOCK:].copy()
         bus[:, -BLOCK:] = 0
@@ -155,19 +172,10 @@ class Room:
 
     def __init__(self, seconds: float) -> None:
         """`seconds` until the low notes' echo has fallen by 60 dB; echoes are cut after 2.7 s."""
-        rng = np.random.default_rng(0)
         time = np.arange(BLOCK, dtype=np.float32) / RATE
-        edges = (
-            (120, 600, 1.0, 1.0),
-            (600, 2500, 0.85, 0.8),
-            (2500, 8000, 0.5, 0.45),
-        )  # Hz, Hz, share of the time, level
-        spectrum = fft.rfft(rng.standard_normal((2, BLOCK)).astype(np.float32))
-        hertz = fft.rfftfreq(BLOCK, 1 / RATE)
         response = np.zeros((2, BLOCK), np.float32)
-        for low, high, share, level in edges:
-            band = np.clip((hertz - 0.7 * low) / (0.3 * low), 0, 1) * np.clip((1.3 * high - hertz) / (0.3 * high), 0, 1)
-            response += level * fft.irfft(spectrum * band.astype(np.float32)) * np.exp(-6.9 * time / (share * seconds))
+        for share, noise in _bands():
+            response += noise * np.exp(-6.9 * time / (share * seconds))
         response *= np.clip((time - 0.012) / 0.02, 0, 1) * np.clip((BLOCK / RATE - time) / 0.3, 0, 1)
         response /= np.sqrt((response**2).sum() / 2)
         self._response = fft.rfft(response, 2 * BLOCK)
@@ -181,14 +189,36 @@ class Room:
         return heard
 
 
-def master(sound: Samples, *, loudness: float) -> None:
-    """In place: to an RMS of about `loudness`, peaks rounded off."""
-    pieces = [sound[:, at : at + BLOCK] for at in range(0, sound.shape[1], BLOCK)]
+@cache
+def _bands() -> list[tuple[float, Samples]]:
+    """What every room's echo is made of: bands of noise (2, BLOCK), each with its share of the time in which the low notes die."""
+    edges = (
+        (120, 600, 1.0, 1.0),
+        (600, 2500, 0.85, 0.8),
+        (2500, 8000, 0.5, 0.45),
+    )  # Hz, Hz, share of the time, level
+    spectrum = fft.rfft(np.random.default_rng(0).standard_normal((2, BLOCK)).astype(np.float32))
+    hertz = fft.rfftfreq(BLOCK, 1 / RATE)
+    bands = []
+    for low, high, share, amount in edges:
+        band = np.clip((hertz - 0.7 * low) / (0.3 * low), 0, 1) * np.clip((1.3 * high - hertz) / (0.3 * high), 0, 1)
+        bands.append((share, amount * fft.irfft(spectrum * band.astype(np.float32))))
+    return bands
+
+
+def set_loudness(sound: Samples, *, loudness: float) -> None:
+    """In place: to an RMS of about `loudness`, with peaks that can be rounded off."""
+    pieces = _pieces(sound)
     power = sum(float(np.vdot(piece, piece)) for piece in pieces) / sound.size
     peak = max(float(np.abs(piece).max()) for piece in pieces)
     gain = np.float32(min(loudness / (power**0.5 + 1e-9), 1.5 / (peak + 1e-9)))
     for piece in pieces:
         np.multiply(piece, gain, out=piece)
+
+
+def round_peaks(sound: Samples) -> None:
+    """In place: what is loud is made softer, and nothing exceeds full scale."""
+    for piece in _pieces(sound):
         over = np.abs(piece) > _KNEE
         loud = piece[over]
         piece[over] = np.sign(loud) * (
@@ -196,9 +226,16 @@ def master(sound: Samples, *, loudness: float) -> None:
         )
 
 
-def fade(sound: Samples, *, ring_seconds: float) -> None:
-    """In place: in at once, and out to silence within the last chord."""
+def _pieces(sound: Samples) -> list[Samples]:
+    return [sound[:, at : at + BLOCK] for at in range(0, sound.shape[1], BLOCK)]
+
+
+def fade(sound: Samples, *, rise: bool, ring_seconds: float) -> None:
+    """In place: in at once, if it is the beginning, and out to silence within the last chord."""
     count = sound.shape[1]
-    rise, fall = min(round(0.005 * RATE), count // 4), min(round(0.8 * ring_seconds * RATE), count // 2)
-    sound[:, :rise] *= np.linspace(0, 1, rise, dtype=np.float32)
+    rising, fall = (
+        min(round(0.005 * RATE), count // 4) if rise else 0,
+        min(round(0.8 * ring_seconds * RATE), count // 2),
+    )
+    sound[:, :rising] *= np.linspace(0, 1, rising, dtype=np.float32)
     sound[:, count - fall :] *= (0.5 + 0.5 * np.cos(np.linspace(0, np.pi, fall, dtype=np.float32))) if fall else 1

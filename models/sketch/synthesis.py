@@ -37,14 +37,10 @@ class Canvas:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.samples: Array = np.zeros((2, max(1, round(seconds * RATE))), dtype=np.float32)
-        self.frames = -(-self.samples.shape[1] // HOP) + 1
+        self.frames = _frames(self.samples.shape[1])
         """Spectra in the piece: the first lies around its beginning, then one every 21 ms."""
         self._shapes: list[Array] = []
         self._levels: list[Array] = []
-
-    @property
-    def blocks(self) -> int:
-        return -(-self.frames // BLOCK)
 
     def add_band(self, shape: Array, level: Array) -> None:
         """Noise of the power spectrum `shape` (bins,) and power `level` (2, frames), to be painted."""
@@ -64,7 +60,7 @@ class Canvas:
         # Drawing from a table is five times faster than drawing from the distribution.
         normal = rng.standard_normal((1 << 16, 2), dtype=np.float32).view(np.complex64).ravel()
         rest = np.zeros((2, HOP), dtype=np.float32)
-        for block in range(self.blocks):
+        for block in range(blocks(self.samples.shape[1])):
             frames = slice(block * BLOCK, min((block + 1) * BLOCK, self.frames))
             drawn = rng.integers(1 << 16, size=(2, frames.stop - frames.start, len(FREQUENCIES)), dtype=np.uint16)
             left, other = normal[drawn]
@@ -84,6 +80,15 @@ class Canvas:
         skipped = max(0, -start)
         start, stop = max(0, start), min(start + len(sound), self.samples.shape[1])
         self.samples[side, start:stop] += sound[skipped : skipped + stop - start]
+
+
+def _frames(samples: int) -> int:
+    return -(-samples // HOP) + 1
+
+
+def blocks(samples: int) -> int:
+    """In how many blocks a piece of so many samples is painted."""
+    return -(-_frames(samples) // BLOCK)
 
 
 @dataclass(frozen=True)

@@ -134,16 +134,6 @@ class TestGuidance:
 
 
 class TestScenes:
-    def test_are_each_what_their_prompt_is_alone_but_for_a_second_at_the_border(
-        self, generator: AceStepGenerator
-    ) -> None:
-        one, other = (samples(generator, seconds=8, later_prompts=((4, later),)) for later in ("calm sea", "birds"))
-        alone = samples(generator, seconds=8)
-        border, half = 4 * RATE, RATE // 2
-        assert np.array_equal(one[:, : border - half], alone[:, : border - half])
-        assert np.array_equal(one[:, : border - half], other[:, : border - half])
-        assert not np.allclose(one[:, border:], other[:, border:], atol=1e-3)
-
     def test_are_as_loud_where_they_cross_as_elsewhere(
         self, generator: AceStepGenerator, monkeypatch: pytest.MonkeyPatch
     ) -> None:

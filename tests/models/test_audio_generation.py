@@ -335,50 +335,23 @@ class TestCandidates:
     def test_every_scene_is_judged_by_its_own_prompt(self, generator: AudioLDM2Generator) -> None:
         first, second = (generate(generator, prompt, seconds=1.5, steps=1).audio for prompt in ("rain", "dogs"))
         both = Audio(np.concatenate([first.samples, second.samples], axis=1), RATE)
-        parts = scenes([(0, "rain"), (1.5, "dogs")], samples=3 * RATE, rate=RATE, crossing=0, loop=False)
+        asked = AudioRequest("rain", 3, seed=0, later_prompts=((1.5, "dogs"),), crossing_seconds=0)
+        parts = scenes(asked, samples=3 * RATE, rate=RATE)
         mean = (score(generator, first, "rain") + score(generator, second, "dogs")) / 2
-        assert generator._score(both, parts) == pytest.approx(mean, abs=1e-5)
+        assert generator._score(both, parts) == pytest.approx(mean, abs=1e-3)  # they cross in 5 ms
 
 
 def score(generator: AudioLDM2Generator, sound: Audio, prompt: str) -> float:
-    samples = sound.samples.shape[1]
-    return generator._score(sound, scenes([(0, prompt)], samples=samples, rate=RATE, crossing=1, loop=False))
+    asked = AudioRequest(prompt, sound.seconds, seed=0)
+    return generator._score(sound, scenes(asked, samples=sound.samples.shape[1], rate=RATE))
 
 
 class TestATimeline:
-    LATER = ((3.0, "calm sea"), (7.5, "dogs"))
-
-    def test_is_heard_scene_by_scene(self, generator: AudioLDM2Generator) -> None:
-        made = samples(generator, "rain", seconds=12, later_prompts=self.LATER)[0]
-        plain = samples(generator, "rain", seconds=12, later_prompts=((3.0, "rain"), (7.5, "rain")))[0]
-        change = np.abs(made - plain)
-        assert change[: round(2.5 * RATE)].max() < 1e-4 * plain.std()
-        for start in (3.5, 5, 8, 10):
-            assert change[round(start * RATE) :][:RATE].mean() > 0.02 * plain.std()
-
-    def test_another_prompt_in_one_scene_leaves_the_others_as_they_were(self, generator: AudioLDM2Generator) -> None:
-        made = samples(generator, "rain", seconds=12, later_prompts=self.LATER)[0]
-        edited = samples(generator, "rain", seconds=12, later_prompts=((3.0, "music"), self.LATER[1]))[0]
-        changed = np.abs(made - edited) > 1e-3 * made.std()
-        seconds = np.flatnonzero(changed) / RATE
-        assert 2.5 <= seconds.min() < 2.7
-        assert 7.8 < seconds.max() <= 8.0
-
-    def test_crosses_smoothly(self, generator: AudioLDM2Generator) -> None:
-        made = samples(generator, "rain", seconds=12, later_prompts=self.LATER)[0]
-        jumps = np.abs(np.diff(made))
-        for border in (2.5, 3, 3.5, 7, 7.5, 8):
-            near = jumps[round(border * RATE) - 3 : round(border * RATE) + 3].max()
-            assert near <= 1.2 * np.quantile(jumps, 0.999)
+    def test_is_heard_as_loud_where_it_crosses_as_elsewhere(self, generator: AudioLDM2Generator) -> None:
+        later = ((3.0, "calm sea"), (7.5, "dogs"))
+        made = samples(generator, "rain", seconds=12, later_prompts=later)[0]
         loudness = made.reshape(-1, RATE // 2).std(axis=1)
         assert loudness.max() < 1.6 * loudness.min()
-
-    def test_that_is_a_loop_crosses_from_its_last_scene_to_its_first(self, generator: AudioLDM2Generator) -> None:
-        timeline = {"later_prompts": self.LATER, "seconds": 12, "loop": True}
-        made, edited = (samples(generator, prompt, **timeline)[0] for prompt in ("rain", "music"))
-        seconds = np.flatnonzero(np.abs(made - edited) > 1e-3 * made.std()) / RATE
-        assert np.all((seconds < 3.5) | (seconds > 11.5))
-        assert seconds.max() > 11.7
 
 
 class TestALoop:

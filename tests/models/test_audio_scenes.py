@@ -1,16 +1,24 @@
 import tracemalloc
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from models.audio_generation.scenes import Scene, crossed, scenes
+from models.audio import Samples
+from models.audio_generation import AudioRequest
+from models.audio_generation.scenes import HARD_SECONDS, Scene, crossed, in_turn, scenes
+from models.record import Mood
 
 RATE = 1000
 Timeline = list[tuple[float, str]]
 
 
-def lay(timeline: Timeline, seconds: float = 10, *, crossing: float = 1, loop: bool = False) -> list[Scene]:
-    return scenes(timeline, samples=round(seconds * RATE), rate=RATE, crossing=crossing, loop=loop)
+def lay(
+    timeline: Timeline, seconds: float = 10, *, crossing: float = 1, loop: bool = False, rate: int = RATE
+) -> list[Scene]:
+    (_, prompt), *later = timeline
+    asked = AudioRequest(prompt, seconds, seed=0, later_prompts=tuple(later), crossing_seconds=crossing, loop=loop)
+    return scenes(asked, samples=round(seconds * rate), rate=rate)
 
 
 class TestScenes:
@@ -19,7 +27,23 @@ class TestScenes:
         assert lay([(0, "rain")], loop=True) == [Scene("rain", 0, 10_000, 0, 0, circular=True)]
 
     def test_share_half_the_crossing_on_either_side_of_the_border(self) -> None:
-        assert lay([(0, "rain"), (4, "sea")]) == [Scene("rain", 0, 4500, 0, 1000), Scene("sea", 3500, 10_000, 1000, 0)]
+        rain, sea = lay([(0, "rain"), (4, "sea")])
+        assert [rain, sea] == [Scene("rain", 0, 4500, 0, 1000), Scene("sea", 3500, 10_000, 1000, 0)]
+        assert (rain.border, sea.border) == (0, 4000)
+
+    @pytest.mark.parametrize("loop", [False, True])
+    def test_that_change_at_once_share_a_few_milliseconds(self, loop: bool) -> None:
+        parts = lay([(0, "rain"), (4, "sea")], crossing=0, loop=loop, rate=48_000)
+        assert parts[0].fall == parts[1].rise == round(HARD_SECONDS * 48_000)
+        assert parts[1].fall == parts[0].rise == (parts[0].fall if loop else 0)
+
+    def test_have_their_own_mood_each_also_where_others_are_left_out(self) -> None:
+        calm, wild = Mood(valence=0.5, arousal=-1), Mood(valence=-0.5, arousal=1)
+        asked = AudioRequest(
+            "a", 10, 0, later_prompts=((4, "b"), (4, "c"), (6, "d")), mood=calm, later_moods=(calm, wild, None)
+        )
+        parts = scenes(asked, samples=10_000, rate=RATE)
+        assert [(scene.prompt, scene.mood) for scene in parts] == [("a", calm), ("c", wild), ("d", None)]
 
     def test_of_a_loop_cross_round_its_end(self) -> None:
         first, last = lay([(0, "rain"), (4, "sea")], loop=True)
@@ -54,39 +78,43 @@ class TestCrossing:
         self, alike: float, loop: bool
     ) -> None:
         rng = np.random.default_rng(0)
-        timeline: Timeline = [(0, "a"), (3, "b"), (7, "c")]
-        parts = scenes(timeline, samples=100_000, rate=10_000, crossing=1, loop=loop)
-        shared = rng.normal(0, 0.1, 100_000)
+        parts = lay([(0, "a"), (3, "b"), (7, "c")], loop=loop, rate=10_000)
+        shared = rng.normal(0, 0.1, (2, 100_000))
         made = []
         for scene in parts:
-            own = rng.normal(0, 0.1, scene.end - scene.start)
-            common = shared[np.arange(scene.start, scene.end) % 100_000]
+            own = rng.normal(0, 0.1, (2, scene.end - scene.start))
+            common = shared[:, np.arange(scene.start, scene.end) % 100_000]
             made.append((scene, (np.sqrt(alike) * common + np.sqrt(1 - alike) * own).astype(np.float32)))
-        loudness = crossed(made, samples=100_000).reshape(-1, 2000).std(axis=1)
+        loudness = crossed(made, samples=100_000).reshape(2, -1, 2000).std(axis=2)
         assert np.abs(loudness / 0.1 - 1).max() < 0.1
 
     def test_leaves_everything_else_as_it_is(self) -> None:
         parts = lay([(0, "a"), (4, "b")])
-        sounds = [
-            np.full(scene.end - scene.start, level, np.float32) for scene, level in zip(parts, (0.2, -0.3), strict=True)
-        ]
-        whole = crossed(list(zip(parts, sounds, strict=True)), samples=10_000)
-        assert np.all(whole[:3500] == np.float32(0.2))
-        assert np.all(whole[4500:] == np.float32(-0.3))
+        whole = crossed(zip(parts, (level(parts[0], 0.2), level(parts[1], -0.3)), strict=True), samples=10_000)
+        assert np.all(whole[:, :3500] == np.float32(0.2))
+        assert np.all(whole[:, 4500:] == np.float32(-0.3))
         assert np.abs(np.diff(whole)).max() < 0.002
 
-    def test_takes_no_memory_beside_the_sound_that_grows_with_it(self) -> None:
+    def test_leads_a_loop_from_its_last_scene_into_its_first(self) -> None:
+        parts = lay([(0, "a"), (4, "b")], loop=True)
+        whole = crossed(zip(parts, (level(parts[0], 0.2), level(parts[1], -0.3)), strict=True), samples=10_000)
+        assert np.all(whole[:, 500:3500] == np.float32(0.2))
+        assert np.all(whole[:, 4500:9500] == np.float32(-0.3))
+        assert np.abs(np.diff(np.concatenate([whole, whole], axis=1))).max() < 0.002
+
+    def test_holds_one_scene_at_a_time_beside_the_whole(self) -> None:
         samples = 1_000_000
-        parts = scenes([(0, "a"), (30, "b")], samples=samples, rate=10_000, crossing=1, loop=False)
-        made = [(scene, np.zeros(scene.end - scene.start, np.float32)) for scene in parts]
+        parts = lay([(10 * number, "a") for number in range(10)], 100, rate=10_000)
+
+        def made() -> Iterator[tuple[Scene, Samples]]:
+            return in_turn(parts, lambda _, length: np.ones((1, length), np.float32), rate=10_000)
+
         tracemalloc.start()
-        crossed(made, samples=samples)
+        crossed(made(), samples=samples)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert peak < 2.2 * samples * 4
+        assert peak < 1.3 * samples * 4
 
-    def test_never_exceeds_full_scale(self) -> None:
-        parts = lay([(0, "a"), (4, "b")])
-        rng = np.random.default_rng(0)
-        made = [(scene, np.sign(rng.normal(size=scene.end - scene.start)).astype(np.float32)) for scene in parts]
-        assert np.abs(crossed(made, samples=10_000)).max() <= 1
+
+def level(scene: Scene, value: float) -> Samples:
+    return np.full((2, scene.end - scene.start), value, np.float32)

@@ -15,8 +15,8 @@ from models.audio import Audio, Samples, write_audio
 from models.audio_generation import AudioRequest, GeneratedAudio, nothing_to_report
 from models.audio_generation.ace_step import AceStepGenerator, AceStepSettings
 from models.audio_generation.audioldm2 import AudioLDM2Generator, AudioLDM2Settings
+from models.audio_step import Generator
 from models.errors import Cancelled, InputTooLarge, ModelUnavailable
-from models.steps import Generator
 from tests.toys.ace_step import make_ace_step
 from tests.toys.audioldm2 import make_audioldm2
 from tests.toys.damage import Damage, cut_short, fill

@@ -9,11 +9,11 @@ from scipy.signal import butter, sosfilt
 
 from models.audio import STEM_SAMPLE_RATE, Audio, Samples, read_audio, write_stem
 from models.audio_generation import AudioRequest, nothing_to_report
+from models.audio_step import Generator
 from models.reconstruction import SEAM, ReconstructionSettings, Reconstructor, StemFile
 from models.record import Options, Reconstruction
 from models.sketch.foley import FoleyGenerator
 from models.sketch.music import MusicGenerator
-from models.steps import Generator
 from models.video_input import MediaLimits, SourceFile, probe
 from tests.media_factory import make_image, make_video
 

@@ -268,6 +268,14 @@ def test_every_layer_has_a_word_and_no_prompt_asks_for_too_many() -> None:
     assert len(plan(" ".join(LAYERS))) == LAYERS_AT_MOST
 
 
+def test_a_scene_does_not_begin_like_the_one_before_that_has_the_same_sounds() -> None:
+    asked = AudioRequest("birds and rain", 20, 1, later_prompts=((10, "birds and rain"),))
+    made = FoleyGenerator().generate(asked, on_step=nothing_to_report).audio.samples
+    first, second = within(made, 1500, 9000)[: 10 * RATE], within(made, 1500, 9000)[10 * RATE :]
+    assert abs(np.corrcoef(envelope(first, rate=50), envelope(second, rate=50))[0, 1]) < 0.3
+    assert abs(decibels(first) - decibels(second)) < 3
+
+
 def test_steps_are_reported_to_the_last_and_a_cancel_stops_the_work() -> None:
     request = AudioRequest("rain, wind and birds", 40, 1)
     steps: list[tuple[int, int]] = []

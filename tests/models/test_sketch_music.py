@@ -12,7 +12,7 @@ from models.errors import Cancelled
 from models.record import Mood
 from models.sketch import SketchAudioSettings
 from models.sketch.arrangement import Note
-from models.sketch.composition import Score, Section, compose
+from models.sketch.composition import Score, Section, compose, draw_tonic
 from models.sketch.harmony import SCALES
 from models.sketch.music import MusicGenerator
 from models.sketch.style import Style, style_of
@@ -45,7 +45,13 @@ def score(
     prompt: str = "", *, seconds: float = 60, seed: int = 1, mood: Mood | None = None, negative: str = ""
 ) -> Score:
     rng = np.random.default_rng(seed)
-    return compose(style_of(prompt, negative=negative, mood=mood, rng=rng), seconds=seconds, rng=rng)
+    tonic = draw_tonic(rng)
+    return compose(
+        style_of(prompt, negative=negative, mood=mood, rng=rng),
+        tonic=tonic,
+        seconds=seconds,
+        rng=np.random.default_rng((seed, 1)),
+    )
 
 
 def melody(piece: Score, section: Section | None = None) -> list[Note]:
@@ -352,6 +358,34 @@ def test_steps_are_counted_to_the_last_and_a_cancel_stops_at_once() -> None:
 
     with pytest.raises(Cancelled, match="stopped at 1"):
         MusicGenerator().generate(AudioRequest("", 20, 1), on_step=stop)
+
+
+def scenes(*moods: Mood, seconds: float = 16, seed: int = 3) -> list[Samples]:
+    """One piece of scenes of one length, cut where they meet."""
+    later = tuple((seconds * at, "") for at in range(1, len(moods)))
+    asked = AudioRequest("", seconds * len(moods), seed, later_prompts=later, mood=moods[0], later_moods=moods[1:])
+    made = MusicGenerator().generate(asked, on_step=nothing_to_report)
+    return np.split(made.audio.samples, len(moods), axis=1)
+
+
+def test_every_scene_has_its_own_mood_and_all_have_one_key() -> None:
+    tonic = score(seed=3).tonic
+    for heard, mood in zip(scenes(JOYFUL, SAD, SERENE, TENSE), (JOYFUL, SAD, SERENE, TENSE), strict=True):
+        third, other = (4, 3) if mood in (JOYFUL, SERENE) else (3, 4)
+        assert chroma(heard)[(tonic + third) % 12] > 2 * chroma(heard)[(tonic + other) % 12]
+
+
+def test_scenes_of_one_mood_have_one_tempo_and_are_not_the_same_piece_twice() -> None:
+    first, second, _ = scenes(JOYFUL, JOYFUL, JOYFUL)
+    assert 0.7 < onsets_per_second(first) / onsets_per_second(second) < 1.4
+    assert abs(np.corrcoef(first.mean(0), second.mean(0))[0, 1]) < 0.3
+
+
+def test_the_music_fades_at_its_ends_and_not_where_scenes_meet() -> None:
+    first, second = scenes(SERENE, SERENE)
+    assert np.abs(second[:, -480:]).max() < 0.003
+    for inside in (first[:, -480:], second[:, :480]):
+        assert np.abs(inside).max() > 0.02
 
 
 def test_it_says_what_it_is() -> None:
