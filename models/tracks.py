@@ -1,0 +1,204 @@
+"""The source's other tracks: which of them the result keeps, and how.
+
+Packets are copied where the container holds their codec. All of them are shifted with the picture, and cut to its length: a track
+that ended later would make the result longer. Sound in PCM has no packets worth the name, and is written anew, sample by sample.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import ffmpeg
+from av.container import InputContainer
+
+from models import media
+from models.containers import CONTAINERS, Container, OutputOptions
+from models.labels import still_true
+from models.record import AudioFormat, KeptTrack, Stream, VideoFormat, VideoInput
+
+REPLACED = "the own sound was to be replaced"
+BROKEN = "it could not be written: it is damaged, or coded in an unusual way"
+_CANNOT_BE_READ = "it cannot be read"
+_NOT_CARRIED = "only sound, subtitles and attached files are carried over"
+
+_TEXT = frozenset({
+    "subrip", "ass", "ssa", "mov_text", "webvtt", "text", "microdvd", "sami", "subviewer", "subviewer1", "jacosub", "mpl2", "pjs",
+    "realtext", "stl", "vplayer", "eia_608",
+})  # fmt: skip
+_LAYOUTS = "mono|stereo|3.0|5.0|5.1|7.1"  # that all of our encoders know
+_BITS_PER_CHANNEL = 96_000
+_MOST_BITS = 480_000
+# `default` is the mix's alone: some players play all sound tracks that have it, one over the other.
+_FLAGS = (
+    "dub", "original", "comment", "lyrics", "karaoke", "forced", "hearing_impaired", "visual_impaired", "clean_effects",
+    "captions", "descriptions",
+)  # fmt: skip
+
+Kind = Literal["audio", "subtitle", "attachment", "data"]
+
+
+@dataclass(frozen=True)
+class Track:
+    """One of the source's streams on its way into the result."""
+
+    index: int
+    """Among the source's streams."""
+    kind: Kind
+    codec: str
+    """ffmpeg's encoder, or `copy`."""
+    result: Literal["copied", "encoded"] = "copied"
+    reason: str | None = None
+    """Why it is not copied."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    disposition: str = "0"
+    channels: int = 2
+    cover: bool = False
+
+    @property
+    def told(self) -> KeptTrack:
+        """For the record."""
+        return KeptTrack(index=self.index, kind=self.kind, result=self.result, reason=self.reason)
+
+    def dropped(self, reason: str) -> KeptTrack:
+        """For the record, when it is not kept after all."""
+        return KeptTrack(index=self.index, kind=self.kind, result="dropped", reason=reason)
+
+    def stream(self, source: Path, *, start_seconds: float, seconds: float) -> ffmpeg.nodes.FilterableStream:
+        """What ffmpeg is to read. `start_seconds`: of the picture's first frame; `seconds`: length of the result."""
+        if self.kind != "audio" or self.codec == "copy":
+            return shifted(source, start_seconds)[str(self.index)]
+        # As the mixer does it: first the clock, then no more than is heard.
+        sound = media.source(source)[str(self.index)].filter("asetpts", f"PTS-{start_seconds:.6f}/TB")
+        sound = sound.filter("atrim", start=0, end=f"{seconds:.6f}")
+        return sound if self.codec.startswith("pcm_") else sound.filter("aformat", channel_layouts=_LAYOUTS)
+
+    def options(self, seconds: float) -> OutputOptions:
+        """What ffmpeg is to do, in a result that is `seconds` long. Every name is to be followed by the stream's place in there."""
+        options: OutputOptions = {"c": self.codec, "disposition": self.disposition}
+        if self.cover:
+            return options | {"copypriorss": 1, "bsf": "setts=ts=0"}
+        if self.kind == "subtitle" or (self.kind == "audio" and self.codec == "copy"):
+            options["bsf"] = within(seconds)
+        elif self.kind == "audio" and not self.codec.startswith("pcm_"):
+            options["b"] = min(_MOST_BITS, _BITS_PER_CHANNEL * max(1, self.channels))
+        return options
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What becomes of the source's other tracks."""
+
+    kept: tuple[Track, ...] = ()
+    """In the result's order."""
+    dropped: tuple[KeptTrack, ...] = ()
+
+    @property
+    def told(self) -> tuple[KeptTrack, ...]:
+        """For the record, in the source's order."""
+        return tuple(sorted([*(track.told for track in self.kept), *self.dropped], key=lambda track: track.index))
+
+    def without(self, tracks: Iterable[Track]) -> "Plan":
+        """The same, short of tracks that turned out to be broken."""
+        out = tuple(tracks)
+        kept = tuple(track for track in self.kept if track not in out)
+        return Plan(kept, (*self.dropped, *(track.dropped(BROKEN) for track in out)))
+
+
+NOTHING_ELSE = Plan()
+
+
+def shifted(source: Path, start_seconds: float) -> ffmpeg.nodes.FilterableStream:
+    """The source as an input of ffmpeg, with the picture's first frame at zero."""
+    # AVI and MPEG program streams leave times out, which other containers demand.
+    return media.source(source, itsoffset=f"{-start_seconds:.6f}", fflags="+genpts")
+
+
+def within(seconds: float) -> str:
+    """Bitstream filters that drop packets before the beginning and behind the end, and let the last one end there."""
+    return (
+        f"noise=drop='lt(pts,0)+gte(pts*tb,{seconds:.6f})',"
+        f"setts=duration='min(DURATION,max(1,round({seconds:.6f}/TB)-PTS))'"
+    )
+
+
+def plan(container: InputContainer, video_input: VideoInput, wanted: VideoFormat | AudioFormat) -> Plan:
+    """What becomes of the other tracks of a source that PyAV opened: all but the picture. Nothing, where sound alone is made."""
+    holds = CONTAINERS[wanted]
+    if holds.picture is None:
+        return NOTHING_ELSE
+    opened = {stream.index: stream for stream in container.streams}
+    picture = next((stream.index for stream in video_input.streams if stream.kind == "video"), None)
+    kept, dropped = [], []
+    for stream in video_input.streams:
+        if stream.index == picture:
+            continue
+        if stream.kind == "audio" and video_input.options.original_mode == "replace":
+            found: Track | str = REPLACED
+        elif stream.index not in opened or (stream.codec == "unknown" and stream.kind in ("audio", "subtitle")):
+            found = _CANNOT_BE_READ
+        else:
+            found = _fate(stream, opened[stream.index], holds=holds, name=wanted)
+        if isinstance(found, Track):
+            kept.append(found)
+        else:
+            kind = "data" if stream.kind == "video" else stream.kind
+            dropped.append(KeptTrack(index=stream.index, kind=kind, result="dropped", reason=found))
+    order = {"audio": 0, "subtitle": 1, "attachment": 2}
+    return Plan(tuple(sorted(kept, key=lambda track: order[track.kind])), tuple(dropped))
+
+
+def _fate(stream: Stream, opened: Any, *, holds: Container, name: str) -> Track | str:
+    """The track, or why it is dropped."""
+    track = Track(
+        stream.index, "audio", "copy", disposition=_disposition(opened, stream.kind), tags=_tags(stream, opened, holds)
+    )
+    match stream.kind:
+        case "audio":
+            return _sound(track, stream.codec, opened, holds=holds, name=name)
+        case "subtitle":
+            return _subtitles(replace(track, kind="subtitle"), stream.codec, holds=holds, name=name)
+        case "attachment" if opened.type == "video":
+            cover = replace(track, kind="attachment", cover=True, disposition="attached_pic")
+            return cover if stream.codec in holds.tracks.covers else f"{name} cannot hold it"
+        case "attachment":
+            return replace(track, kind="attachment") if holds.tracks.fonts else f"{name} cannot hold attached files"
+        case "video":
+            return "it is another picture; one is carried over"
+    return _NOT_CARRIED
+
+
+def _sound(track: Track, codec: str, opened: Any, *, holds: Container, name: str) -> Track:
+    channels = opened.codec_context.channels
+    if codec in holds.tracks.sounds:
+        return replace(track, codec=codec if codec.startswith("pcm_") else "copy", channels=channels)
+    encoder = str(holds.sound.options["c:a:0"])
+    reason = f"{name} cannot hold {codec}: it was encoded as {holds.sound.name}"
+    return replace(track, codec=encoder, result="encoded", reason=reason, channels=channels)
+
+
+def _subtitles(track: Track, codec: str, *, holds: Container, name: str) -> Track | str:
+    if codec in holds.tracks.subtitles:
+        return track
+    text = holds.tracks.text
+    if text is None or codec not in _TEXT:
+        return f"{name} cannot hold {codec}"
+    return replace(track, codec=text, result="encoded", reason=f"{name} cannot hold {codec}: it was converted")
+
+
+def _disposition(opened: Any, kind: str) -> str:
+    flags = (*_FLAGS, "default") if kind == "subtitle" else _FLAGS
+    given = opened.disposition
+    return "+".join(flag for flag in flags if getattr(type(given), flag) in given) or "0"
+
+
+def _tags(stream: Stream, opened: Any, holds: Container) -> dict[str, str]:
+    tags = still_true(opened.metadata)
+    if holds.tracks.handlers:
+        return tags | ({"handler_name": stream.title} if stream.title else {})
+    for name in ("handler_name", "vendor_id"):
+        tags.pop(name, None)
+    if stream.kind == "attachment" and opened.type == "video":
+        # Matroska gives every attachment a name.
+        tags = {"filename": "cover.png" if stream.codec == "png" else "cover.jpg"} | tags
+    return tags
