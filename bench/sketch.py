@@ -2,11 +2,13 @@
 
     python -m bench.sketch [--seconds 60]
 
-Makes sound effects and music of the given length for each of a few scenes, and prints the seconds of processor time of all
-threads together, the best of three runs. Both are to stay under 3 s per minute.
+Makes sound effects and music of the given length for each of a few scenes, and for several of them in turn, and prints the
+seconds of processor time of all threads together, the best of three runs. Both are to stay under 3 s per minute, however many
+scenes there are.
 """
 
 import argparse
+import itertools
 import time
 
 from models.audio_generation import AudioRequest, nothing_to_report
@@ -16,6 +18,7 @@ from models.sketch.foley import FoleyGenerator
 from models.sketch.music import MusicGenerator
 
 RUNS = 3
+IN_TURN = 6
 SCENES = {
     "A bright, calm scene with sky above water and sand.": Mood(valence=0.6, arousal=-0.5),
     "A dark, calm night scene with lights.": Mood(valence=-0.5, arousal=-0.4),
@@ -42,8 +45,26 @@ def main() -> None:
     print(f"{length:g} s of sound, seconds of one core, best of {RUNS}\n\n  foley   music    both")
     for prompt, mood in SCENES.items():
         request = AudioRequest(prompt, length, seed=1, mood=mood)
-        costs = seconds_for(foley, request), seconds_for(music, request)
-        print(f"{costs[0]:7.2f} {costs[1]:7.2f} {sum(costs):7.2f}   {prompt}")
+        report(prompt, seconds_for(foley, request), seconds_for(music, request))
+    request = in_turn(length)
+    report(f"{IN_TURN} scenes, these in turn", seconds_for(foley, request), seconds_for(music, request))
+
+
+def in_turn(seconds: float) -> AudioRequest:
+    """All the scenes one after another, and from the first again."""
+    (prompt, mood), *later = itertools.islice(itertools.cycle(SCENES.items()), IN_TURN)
+    return AudioRequest(
+        prompt,
+        seconds,
+        seed=1,
+        mood=mood,
+        later_prompts=tuple((seconds * number / IN_TURN, words) for number, (words, _) in enumerate(later, start=1)),
+        later_moods=tuple(mood for _, mood in later),
+    )
+
+
+def report(what: str, foley: float, music: float) -> None:
+    print(f"{foley:7.2f} {music:7.2f} {foley + music:7.2f}   {what}", flush=True)
 
 
 if __name__ == "__main__":

@@ -53,9 +53,14 @@ def draw_tonic(rng: np.random.Generator) -> int:
     return 60 + int(rng.integers(-6, 6))
 
 
-def compose(style: Style, *, tonic: int, seconds: float, rng: np.random.Generator) -> Score:
-    """A piece in a style that fills a length: its final chord begins early enough to ring out inside it."""
-    fitted = fit(seconds, tempo=style.tempo, beats=style.beats)
+def compose(
+    style: Style, *, tonic: int, seconds: float, ring_seconds: float | None = None, rng: np.random.Generator
+) -> Score:
+    """A piece in a style that fills a length.
+
+    ring_seconds: how long before the end its final chord begins; None: early enough to ring out.
+    """
+    fitted = fit(seconds, tempo=style.tempo, beats=style.beats, ring_seconds=ring_seconds)
     phrases = plan(fitted.bars, rng)
     keys = _keys(phrases, style.register < 68, rng)
     composer = _Composer(style, beats=fitted.beats, tonic=tonic, rng=rng)

@@ -48,10 +48,15 @@ class Phrase:
     """0 to 1: how many play, and how loud."""
 
 
-def fit(seconds: float, *, tempo: float, beats: int) -> Fit:
-    """Whole bars that fill a length near a tempo: a multiple of four where that is near enough, else an even number."""
+def fit(seconds: float, *, tempo: float, beats: int, ring_seconds: float | None = None) -> Fit:
+    """Whole bars that fill a length near a tempo: a multiple of four where that is near enough, else an even number.
+
+    ring_seconds: of the final chord; None leaves it some of the room that the bars do not fill.
+    """
     bar = beats * 60 / tempo
     shortest, longest = min(2.0, 0.2 * seconds), min(0.3 * seconds, max(2.5, 1.5 * bar))
+    if ring_seconds is not None:
+        shortest = longest = ring_seconds
     exact = (seconds - (shortest + longest) / 2) / bar
     if seconds < 0.8 or exact < 0.5 / beats:
         return Fit(0, beats, tempo, seconds)

@@ -41,9 +41,9 @@ class MusicGenerator:
     def generate(self, request: AudioRequest, *, on_step: OnStep) -> GeneratedAudio:
         """Music of round(48000·seconds) samples, two channels. Steps, guidance and candidates have no meaning here.
 
-        Every scene is a piece of its own that ends with its last chord, in a style of its prompt and mood; the seed gives all of
-        them one key, and the same words in the same mood one style. A loop is a piece whose last chord still rings when it begins
-        again. `on_step` counts the blocks of 2.7 s of all scenes. Raises Cancelled when it does.
+        Every scene is a piece of its own, in a style of its prompt and mood, that leads to a last chord where the next begins. The
+        seed gives all of them one key, and the same words in the same mood one style. A loop is a piece whose last chord still
+        rings when it begins again. `on_step` counts the blocks of 2.7 s of all scenes. Raises Cancelled when it does.
         """
         length = max(1, round(request.seconds * RATE))
         parts = scenes(request, samples=length, rate=RATE)
@@ -73,7 +73,9 @@ def _composed(scene: Scene, request: AudioRequest, *, seconds: float) -> tuple[S
     tonic = draw_tonic(common)
     style = style_of(scene.prompt, negative=request.negative_prompt, mood=scene.mood, rng=common)
     own = np.random.default_rng((request.seed, 1 + scene.border))
-    return compose(style, tonic=tonic, seconds=seconds, rng=own), own
+    # The last bar leads to a chord at the border, where the next scene is heard, in the same key: nothing dies away before.
+    ring_seconds = scene.fall / 2 / RATE if scene.fall else None
+    return compose(style, tonic=tonic, seconds=seconds, ring_seconds=ring_seconds, rng=own), own
 
 
 def _blocks(score: Score, rng: np.random.Generator) -> Iterator[Samples]:

@@ -360,10 +360,18 @@ def test_steps_are_counted_to_the_last_and_a_cancel_stops_at_once() -> None:
         MusicGenerator().generate(AudioRequest("", 20, 1), on_step=stop)
 
 
-def scenes(*moods: Mood, seconds: float = 16, seed: int = 3) -> list[Samples]:
+def scenes(*moods: Mood, seconds: float = 16, seed: int = 3, crossing: float = 1) -> list[Samples]:
     """One piece of scenes of one length, cut where they meet."""
     later = tuple((seconds * at, "") for at in range(1, len(moods)))
-    asked = AudioRequest("", seconds * len(moods), seed, later_prompts=later, mood=moods[0], later_moods=moods[1:])
+    asked = AudioRequest(
+        "",
+        seconds * len(moods),
+        seed,
+        later_prompts=later,
+        mood=moods[0],
+        later_moods=moods[1:],
+        crossing_seconds=crossing,
+    )
     made = MusicGenerator().generate(asked, on_step=nothing_to_report)
     return np.split(made.audio.samples, len(moods), axis=1)
 
@@ -381,11 +389,15 @@ def test_scenes_of_one_mood_have_one_tempo_and_are_not_the_same_piece_twice() ->
     assert abs(np.corrcoef(first.mean(0), second.mean(0))[0, 1]) < 0.3
 
 
-def test_the_music_fades_at_its_ends_and_not_where_scenes_meet() -> None:
-    first, second = scenes(SERENE, SERENE)
-    assert np.abs(second[:, -480:]).max() < 0.003
-    for inside in (first[:, -480:], second[:, :480]):
-        assert np.abs(inside).max() > 0.02
+@pytest.mark.parametrize("crossing", [0, 1])
+@pytest.mark.parametrize("mood", MOODS)
+def test_the_music_fades_at_its_end_and_not_where_scenes_meet(mood: Mood, crossing: float) -> None:
+    for seed in range(3):
+        first, second = scenes(mood, mood, seconds=12, seed=seed, crossing=crossing)
+        assert np.abs(second[:, -480:]).max() < 0.003
+        usual = np.median(loudness(first, seconds=1))
+        assert loudness(first[:, -RATE:], seconds=1)[0] > usual - 8
+        assert loudness(second[:, :RATE], seconds=1)[0] > usual - 8
 
 
 def test_it_says_what_it_is() -> None:
