@@ -1,4 +1,4 @@
-"""`frame_extraction`: pictures spread evenly over a video, as many as the paper's n = k·log10(s) asks for.
+"""`frame_extraction`: pictures spread evenly over a video, as many as the paper's n = k·log10(s) asks for, or as scenes need.
 
 The video is cut into n equal parts, and each gives one frame: the one that is shown in its middle if that is near a keyframe,
 else a keyframe of the part; a part without a keyframe is decoded from the keyframe before it. So the number of frames
@@ -33,6 +33,9 @@ class FrameExtractionSettings(ModuleSettings):
     """Longest side of a frame in pixels; larger pictures are scaled down."""
     max_frames: int = Field(1000, ge=1, le=9999)
     """Most frames taken from one video, whatever k."""
+    scene_frame_seconds: float = Field(5, gt=0, le=3600)
+    """Where a video is to be divided into scenes, there is a frame for each stretch of this length, however few k asks for. A scene
+    is found when two frames show it."""
     exact_within: int = Field(25, ge=0, le=10_000)
     """A part's middle is taken exactly when it is at most this many frames behind a keyframe; else a keyframe of the part is."""
     max_decoded: int = Field(1500, ge=1, le=100_000)
@@ -67,16 +70,19 @@ class FrameExtractor:
         self.settings = settings
         self.model = f"pyav {av.__version__}"
 
-    def extract(self, video: Path, folder: Path, *, k: float) -> list[TimedFrame]:
+    def extract(self, video: Path, folder: Path, *, k: float, for_scenes: bool = False) -> list[TimedFrame]:
         """Write `frame_count` frames into the folder as 0001.jpg, 0002.jpg …, in order of time.
 
+        for_scenes: at least one per `scene_frame_seconds`.
         They are different frames as long as the video has that many; of a shorter one, frames are repeated.
         Raises UnsupportedMedia or DamagedMedia when the video has no picture of which a frame can be decoded.
         """
         with ExitStack() as stack:
             taker = _Taker(video, self.settings, stack)
-            n = min(frame_count(taker.track.seconds, k=k), self.settings.max_frames)
-            taken = taker.take(n)
+            n = frame_count(taker.track.seconds, k=k)
+            if for_scenes:
+                n = max(n, math.ceil(taker.track.seconds / self.settings.scene_frame_seconds))
+            taken = taker.take(min(n, self.settings.max_frames))
         folder.mkdir(parents=True, exist_ok=True)
         frames = []
         for number, frame in enumerate(taken, start=1):

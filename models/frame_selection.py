@@ -1,10 +1,10 @@
-"""`frame_selection`: the frame that stands for the video, the medoid of the frames' ResNet18 latents (arXiv:1512.03385).
+"""`frame_selection`: the frame that stands for the video, or for each of its scenes: the medoid of the frames' ResNet18 latents
+(arXiv:1512.03385).
 
 The latent is what `layer4`, the last block before the pooled head, makes of a frame: 512×16×29 for 16:9 at the default size.
 """
 
 import hashlib
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from models import work
 from models.device import Device, torch_device
 from models.errors import MissingOutput, ModelUnavailable
 from models.picture import read_picture
+from models.scenes import SelectedScene, divide
 from models.schema import ModuleSettings
 
 if TYPE_CHECKING:
@@ -48,12 +49,17 @@ class FrameSelectionSettings(ModuleSettings):
 
 @dataclass(frozen=True)
 class Selection:
-    """The frame that was selected."""
+    """The frames that were selected."""
 
-    index: int
-    """Position among the images."""
+    scenes: tuple[SelectedScene, ...]
+    """In the order of time; at least one."""
     latent_shape: tuple[int, ...]
     """(channels, height, width) of one frame's latent before it is flattened."""
+
+    @property
+    def index(self) -> int:
+        """Position of the first scene's frame among the images."""
+        return self.scenes[0].index
 
 
 class FrameSelector:
@@ -86,9 +92,10 @@ class FrameSelector:
         latent = latent.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
         return cls(latent, settings, model=model, device=device)
 
-    def select(self, images: Sequence[Path]) -> Selection:
-        """The image whose latent has the smallest sum of distances to the others'. One image is selected as it is.
+    def select(self, images: Sequence[Path], *, scenes: int | Literal["auto"] = 1) -> Selection:
+        """Of each scene, the image whose latent has the smallest sum of distances to the scene's others'.
 
+        images: in the order of time. scenes: how many; `auto` as many as there are, see `models.scenes.divide`.
         The first image's shape decides the latent's; an image of another shape is resized to that. Raises DamagedMedia,
         and MissingOutput when there is no image.
         """
@@ -101,7 +108,7 @@ class FrameSelector:
             work.step(start, len(images))
             latents.append(self._latents([read_picture(path) for path in images[start : start + batch]], size))
         flat = np.concatenate([part.reshape(len(part), -1) for part in latents])
-        return Selection(index=medoid(flat), latent_shape=latents[0].shape[1:])
+        return Selection(divide(flat, scenes), latent_shape=latents[0].shape[1:])
 
     def _latents(self, pictures: Sequence[Image.Image], size: tuple[int, int]) -> npt.NDArray[np.float32]:
         """float32, shape (pictures, 512, height/32, width/32), each rounded up."""
@@ -120,33 +127,6 @@ def input_size(width: int, height: int, *, side: int) -> tuple[int, int]:
     """Width and height of a frame as the model sees it: the short side is `side` pixels, the long one at most four times that."""
     long = min(side * max(width, height) // min(width, height), LONGEST * side)
     return (long, side) if width >= height else (side, long)
-
-
-def medoid(latents: npt.NDArray[np.float32]) -> int:
-    """Index of the row with the smallest sum of Euclidean distances to the others: KMedoids with one cluster.
-
-    `latents` is float32, shape (n, d), n ≥ 1. Of equally good rows (n = 2, identical rows), one is taken, always the same.
-    """
-    with warnings.catch_warnings():
-        # sklearn_extra 0.3 compares versions with distutils while it is imported; it is its last release.
-        warnings.filterwarnings("ignore", "distutils Version classes", DeprecationWarning)
-        from sklearn_extra.cluster import KMedoids
-
-    # With one cluster the heuristic start is the optimum already, so there is nothing to iterate.
-    clusters = KMedoids(n_clusters=1, metric="precomputed", method="pam", init="heuristic", max_iter=0)
-    return int(clusters.fit(_distances(latents)).medoid_indices_[0])
-
-
-def _distances(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Euclidean distances between rows, shape (n, n), out of one matrix product: the rows are few and long."""
-    # |a-b|² = |a|² + |b|² - 2ab loses what is close together, so it is summed in float64, by slices to stay small.
-    products = np.zeros((len(rows), len(rows)))
-    for start in range(0, rows.shape[1], 2**16):
-        part = rows[:, start : start + 2**16].astype(np.float64)
-        products += part @ part.T
-    squares = np.diagonal(products)
-    distances: npt.NDArray[np.float64] = np.sqrt(np.maximum(squares[:, None] + squares - products - products.T, 0))
-    return distances
 
 
 def _published() -> "tuple[dict[str, torch.Tensor], str]":

@@ -13,8 +13,9 @@ from pydantic import Field
 from models import work
 from models.errors import MissingOutput
 from models.frame_description import Description, Shot
-from models.frame_selection import Selection, medoid
+from models.frame_selection import Selection
 from models.record import DetectedObject, FrameObjects, Mood
+from models.scenes import divide, medoid
 from models.schema import ModuleSettings
 from models.sketch.grid import Array, Grid, measure
 from models.sketch.tags import find_tags
@@ -81,20 +82,24 @@ class SceneDetector(_Sketch):
 
 
 class SceneSelector(_Sketch):
-    """Selects the medoid of the frames' colours and textures."""
+    """Selects the medoid of the frames' colours and textures, of all or of each scene."""
 
     @classmethod
     def load(cls, settings: SketchSceneSettings) -> Self:
         """Nothing is read from disk, but the library that finds the medoid takes seconds to import: not during the first run."""
-        medoid(np.zeros((1, 1), np.float32))
+        medoid(np.zeros((1, 1)))
         return cls(settings)
 
-    def select(self, images: Sequence[Path]) -> Selection:
-        """The frame most like all others; the latent is (5, 9, 16). Raises DamagedMedia, and MissingOutput without an image."""
+    def select(self, images: Sequence[Path], *, scenes: int | Literal["auto"] = 1) -> Selection:
+        """Of each scene, the frame most like all its others; the latent is (5, 9, 16).
+
+        scenes: how many; `auto` as many as there are, see `models.scenes.divide`. Raises DamagedMedia, and MissingOutput
+        without an image.
+        """
         if not images:
             raise MissingOutput("there is no frame to select from")
         latents = np.stack([_latent(image) for image in images])
-        return Selection(index=medoid(latents.reshape(len(images), -1)), latent_shape=latents.shape[1:])
+        return Selection(divide(latents.reshape(len(images), -1), scenes), latent_shape=latents.shape[1:])
 
 
 class SceneDescriber(_Sketch):
