@@ -7,6 +7,7 @@ KMedoids with k = 1.
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,8 +48,6 @@ class SelectedScene:
 def divide(latents: npt.NDArray[np.float32], scenes: int | Literal["auto"]) -> tuple[SelectedScene, ...]:
     """The best division of frames into scenes. `latents` is float32, shape (n, d), in the order of time, n ≥ 1.
 
-    A number gives as many scenes, but never a border between two frames that are the same picture, so there may be fewer.
-
     `auto` looks for places where the picture changes at once, for good. A border may lie where the step, the distance of the
     frames on either side, stands out: `CLEARLY` above the median step, of the whole video and of the steps around it, and
     `NOTICED`. That leaves out what changes all the time, however much it does: a pan, water, a hand-held camera, a cut on every
@@ -56,19 +55,24 @@ def divide(latents: npt.NDArray[np.float32], scenes: int | Literal["auto"]) -> t
     Of all divisions with such borders, the best has the smallest sum of distances to the medoids plus `PRICE` times the steps
     at its borders. A scene of m frames that differ by w, and by d from those around them, saves about m·(d - w) and costs
     1.25·d: it is a scene if it lasts for two frames. Of more than `MOST` scenes, the best division into `MOST` is taken.
+
+    A number gives as many scenes. Their borders are those that `auto` finds, the best of them if there are more; where they are
+    not enough, the best division with those and others. There is never a border between two frames that are the same picture,
+    so there may be fewer scenes.
     """
     distances = distances_between(latents)
     steps = np.diagonal(distances, 1)
     length = float(np.sqrt((latents.astype(np.float64) ** 2).sum(axis=1).mean()))
-    if scenes == "auto":
+    if scenes == 1:
+        firsts = [0]
+    else:
         allowed = (steps >= np.maximum(CLEARLY * _usual(steps), NOTICED * length)) & ~_beside_looks(distances)
         firsts = _cheapest(distances, _positions(allowed), steps)
-        if len(firsts) > MOST:
-            firsts = _best_of(distances, _positions(allowed), MOST)
-    elif scenes > 1:
-        firsts = _best_of(distances, _positions(steps > SAME * length), scenes)
-    else:
-        firsts = [0]
+        most = MOST if scenes == "auto" else scenes
+        if len(firsts) > most:
+            firsts = _best_of(distances, np.array([*firsts, len(latents)]), most)
+        elif scenes != "auto":
+            firsts = _best_of(distances, _positions(steps > SAME * length), most, within=firsts)
     ends = [*firsts[1:], len(latents)]
     return tuple(
         SelectedScene(first, first + medoid(distances[first:end, first:end]))
@@ -161,10 +165,20 @@ def _cheapest(distances: Array, positions: npt.NDArray[np.intp], steps: Array) -
     return firsts[::-1]
 
 
-def _best_of(distances: Array, positions: npt.NDArray[np.intp], scenes: int) -> list[int]:
-    """First frames of the scenes of the best division into so many, or into as many as there can be."""
+def _best_of(
+    distances: Array, positions: npt.NDArray[np.intp], scenes: int, *, within: Sequence[int] = (0,)
+) -> list[int]:
+    """First frames of the scenes of the best division into so many, or into as many as there can be.
+
+    within: first frames of scenes that are divided further, but not joined.
+    """
     scenes = min(scenes, len(positions) - 1)
     costs = _costs(distances, positions)
+    before_border = np.searchsorted(
+        within, positions[:-1], side="right"
+    )  # of a scene that begins here, the run it is in
+    behind_border = np.searchsorted(within, positions[1:], side="left")
+    costs[:-1, 1:][before_border[:, None] < behind_border[None]] = np.inf
     best, befores = costs[0], []
     for _ in range(scenes - 1):
         sums = best[:, None] + costs

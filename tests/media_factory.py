@@ -6,6 +6,7 @@ Every frame carries its own number as a black and white pattern, so that a test 
     assert frame_number(extracted.path) == 12
 """
 
+import importlib.util
 import itertools
 import os
 import socket
@@ -67,7 +68,8 @@ def make_video(
     path: Path,
     *,
     frames: int = 25,
-    rate: int = 25,
+    rate: int | Fraction = 25,
+    pictures: Sequence[npt.NDArray[np.uint8]] | None = None,
     size: tuple[int, int] = (64, 48),
     gop: int = 12,
     durations: Sequence[float] | None = None,
@@ -83,6 +85,7 @@ def make_video(
 ) -> Path:
     """Write a video whose frame i shows the number i; the container follows the path's ending (see `_CONTAINERS`).
 
+    pictures: what is shown instead, uint8, each of shape (height, width, 3), RGB; `frames` and `size` are then theirs.
     durations: seconds that each frame is shown, for a variable frame rate; `frames` and `rate` are then ignored.
     size: width and height as displayed (before `aspect`). rotation: the picture is stored turned, and the container tells
     players to turn it back by this many degrees counter-clockwise. start: presentation time of the first frame.
@@ -90,6 +93,8 @@ def make_video(
     tags: metadata of the picture's stream.
     """
     muxer, picture_codec, sound_codec = _CONTAINERS[path.suffix]
+    if pictures is not None:
+        frames, size = len(pictures), (pictures[0].shape[1], pictures[0].shape[0])
     shown = [1 / rate] * frames if durations is None else list(durations)
     with av.open(str(path), "w", format=muxer, container_options=muxer_options or {}) as container:
         stream: Any = container.add_stream(codec or picture_codec, rate=rate)
@@ -101,14 +106,15 @@ def make_video(
         stream.codec_context.max_b_frames = 2 if stream.codec_context.name == "libx264" and durations is None else 0
         stream.options = _CODEC_OPTIONS.get(stream.codec_context.name, {}) | (codec_options or {})
         stream.metadata.update(tags or {})
-        stream.codec_context.time_base = Fraction(1, rate) if durations is None else Fraction(1, 1000)
+        stream.codec_context.time_base = 1 / Fraction(rate) if durations is None else Fraction(1, 1000)
         if aspect:
             stream.codec_context.sample_aspect_ratio = Fraction(*aspect)
         if rotation:
             stream.set_display_rotation(rotation)
         tone = container.add_stream(sound_codec, rate=48_000, layout="stereo") if sound else None
-        pictures = (np.rot90(numbered_picture(i, size=size), -rotation // 90) for i in range(len(shown)))
-        _write_picture(container, stream, pictures, shown=shown, start=start)
+        seen = (numbered_picture(i, size=size) for i in range(len(shown))) if pictures is None else iter(pictures)
+        turned = (np.rot90(picture, -rotation // 90) for picture in seen)
+        _write_picture(container, stream, turned, shown=shown, start=start)
         if isinstance(tone, AudioStream):
             _write_tone(container, tone, sum(shown) if sound_seconds is None else sound_seconds, start)
     return path
@@ -149,6 +155,31 @@ def _write_tone(container: OutputContainer, stream: AudioStream, seconds: float,
         frame.rate, frame.pts, frame.time_base = 48_000, round(start * 48_000) + at, Fraction(1, 48_000)
         container.mux(stream.encode(frame))
     container.mux(stream.encode(None))
+
+
+def photograph(name: Literal["china", "flower", "bus", "zidane"]) -> Image.Image:
+    """A photograph that comes with scikit-learn or ultralytics."""
+    library, folder = ("sklearn", "datasets/images") if name in {"china", "flower"} else ("ultralytics", "assets")
+    found = importlib.util.find_spec(library)  # ultralytics takes long to import
+    assert found is not None
+    assert found.origin is not None
+    return Image.open(Path(found.origin).parent / folder / f"{name}.jpg").convert("RGB")
+
+
+def panned(
+    photo: Image.Image,
+    *,
+    frames: int,
+    size: tuple[int, int] = (192, 108),
+    share: float = 0.4,
+) -> list[npt.NDArray[np.uint8]]:
+    """A steady pan over a photograph, from left to right. share: of the frame's width, how far it goes in all."""
+    width = round(size[0] * (1 + share))
+    height = max(size[1], round(photo.height * width / photo.width))
+    large = photo.resize((width, height), Image.Resampling.BOX)
+    top = (height - size[1]) // 2
+    lefts = [round((width - size[0]) * i / max(frames - 1, 1)) for i in range(frames)]
+    return [np.asarray(large.crop((left, top, left + size[0], top + size[1]))) for left in lefts]
 
 
 def make_sound(path: Path, *, seconds: float = 1, cover: bool = False) -> Path:
