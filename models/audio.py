@@ -54,7 +54,7 @@ def write_stem(audio: Audio, path: Path, *, seconds: float, loop: bool = False) 
     up, down = _ratio(audio.sample_rate, STEM_SAMPLE_RATE)
     ends = length if loop else math.ceil(audio.samples.shape[1] * up / down)
     form = {"samplerate": STEM_SAMPLE_RATE, "channels": STEM_CHANNELS, "subtype": "PCM_24", "format": "FLAC"}
-    with _space_for(path), soundfile.SoundFile(path, "w", **form) as file:
+    with space_for(path), soundfile.SoundFile(path, "w", **form) as file:
         for start in range(0, length, BLOCK):
             work.check()
             stop = min(start + BLOCK, length)
@@ -101,7 +101,7 @@ def write_audio(audio: Audio, path: Path) -> None:
     """Write as 24-bit FLAC or WAV, by the path's ending. Raises StorageFull."""
     import soundfile
 
-    with _space_for(path):
+    with space_for(path):
         soundfile.write(path, audio.samples.T, audio.sample_rate, subtype="PCM_24")
 
 
@@ -114,7 +114,7 @@ def read_audio(path: Path) -> Audio:
 
 
 @contextmanager
-def _space_for(path: Path) -> Iterator[None]:
+def space_for(path: Path) -> Iterator[None]:
     """Around writing: what the library calls a system error is StorageFull where the disk is."""
     import soundfile
 
