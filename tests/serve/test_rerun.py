@@ -116,7 +116,8 @@ def test_scenes_that_are_not_there_are_refused(film: Record, wanted: dict[str, o
 
 def test_with_other_scenes_everything_that_hangs_on_them_is_made_anew(film: Record) -> None:
     edited = again(film, edits={"prompt_enhancement": {"scenes": [{"scene": 1, "sound_prompt": "rain"}]}})
-    assert begins_with(edited, options={"scenes": 2}) == {}
+    assert begins_with(edited, options={"scenes": 2}) == {"frame_extraction": "kept", "object_detection": "kept"}
+    assert "frame_extraction" not in begins_with(edited, options={"scenes": 1})
 
 
 def test_another_frame_and_another_description_go_together(record: Record) -> None:
