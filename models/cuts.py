@@ -27,24 +27,24 @@ NARROWED = 300
 """Frames between which a border is looked for one by one; a longer stretch is narrowed down first, by its keyframes."""
 KEYFRAMES = 8
 """Keyframes that are looked at at once. The stretch that is left is about a ninth."""
-CONTEXT_SECONDS = 0.6
+CONTEXT_SECONDS = 1.1
 """What is looked at before and behind the stretch: a dissolve may reach out of it."""
 LOOK_BACK_SECONDS = 0.2
 """Frames that nothing is built on are passed over when they are shown longer before."""
 FLASH_SECONDS = 0.1
 """What lasts no longer is no change: a flash, or a damaged frame."""
-DISSOLVE_SECONDS = 1.0
-"""Half of it before and half behind: frames that are compared to find a slow change."""
-HARD = 0.5
-"""A change from one frame to the next is a hard cut when it is at least this part of the strongest slow change."""
+REACHES_SECONDS = (0, 0.08, 0.2, 0.5, 1)
+"""How far before and behind a place frames are compared: next to each other for a cut, and for dissolves of up to twice that."""
+CLEAR = 0.7
+"""A change shows at the shortest reach at which it stands out this much as well as at the best one."""
 
 
 def refined(video: Path, between: Sequence[tuple[float, float]]) -> list[float]:
     """For every border between two scenes, the time of the new scene's first frame, in seconds from the video's first frame.
 
     between: for every border, in order, the times of a frame of the one scene and of a later frame of the next. The border is
-    behind the first and not behind the second. It is exact for a hard cut, and the middle of a dissolve that takes up to
-    a second or two. Where the stretch cannot be decoded, it is the middle of the two times.
+    behind the first and not behind the second. It is exact for a hard cut, and the middle of a dissolve of up to two
+    seconds. Where the stretch cannot be decoded, it is the middle of the two times.
     At most `DECODED` packets and a few keyframes are decoded for one border, however long the video is.
     Raises as `open_picture` does, and Cancelled.
     """
@@ -84,25 +84,34 @@ def _border(track: PictureTrack, left: int, right: int) -> int | None:
 def strongest_change(pictures: Array, first: int, last: int, *, rate: float) -> int:
     """Which picture is the first of a new scene, from `first` to `last`; shape (n, d), 1 ≤ first ≤ last < n, `rate` a second."""
     flash = min(max(math.ceil(FLASH_SECONDS * rate), 2), 8)
-    half = max(1, round(DISSOLVE_SECONDS / 2 * rate))
-    # Where even the two most similar of the frames before and behind differ, the change is for good.
-    hard = _change(pictures, apart=0, frames=flash)[first : last + 1]
-    slow = _change(pictures, apart=half, frames=flash)[first : last + 1]
-    if hard.max() >= HARD * slow.max():
-        return first + int(hard.argmax())
-    peak = int(slow.argmax())
-    high = slow >= 0.9 * slow[peak]
-    begin, end = peak, peak
+    reaches = sorted({round(seconds * rate) for seconds in REACHES_SECONDS})
+    changes = [_change(pictures, apart=reach, frames=flash)[first : last + 1] for reach in reaches]
+    places = [_plateau(change) for change in changes]
+    standing_out = []
+    for change, place, reach in zip(changes, places, reaches, strict=True):
+        # The same change is seen from places nearby, and a pan everywhere.
+        elsewhere = np.abs(np.arange(len(change)) - place) > reach + flash
+        standing_out.append(change.max() - change[elsewhere].max(initial=0))
+    clear = next(i for i, margin in enumerate(standing_out) if margin >= CLEAR * max(standing_out))
+    if reaches[clear] == 0:
+        return first + int(changes[clear].argmax())
+    return min(max(_middle(pictures, first + places[clear], reaches[clear]), first), last)
+
+
+def _plateau(change: Array) -> int:
+    """The middle of what is nearly as high as the highest place."""
+    begin = end = int(change.argmax())
+    high = change >= 0.9 * change[begin]
     while begin > 0 and high[begin - 1]:
         begin -= 1
     while end < len(high) - 1 and high[end + 1]:
         end += 1
-    middle = _middle(pictures, first + (begin + end + 1) // 2, half)
-    return min(max(middle, first), last)
+    return (begin + end + 1) // 2
 
 
 def _change(pictures: Array, *, apart: int, frames: int) -> Array:
-    """For every place, the smallest difference between one of some frames before it and one of as many from it on.
+    """For every place, the smallest difference between one of some frames before it and one of as many from it on: if even
+    the most similar of them differ, the change is for good.
 
     The nearest of them lie `apart` frames from the place. Beyond the ends, the picture stands still. Shape (n,).
     """
