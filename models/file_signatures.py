@@ -32,7 +32,8 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\0\0\x01\xba", "an MPEG video"),
 )
 _AND_ALSO = {"a BMP image": (0, b"BM"), "a WebP image": (0, b"RIFF"), "an AVI video": (0, b"RIFF")}
-_APPLE_IMAGES = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis")
+_AVIF = (b"avif", b"avis")
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 _LISTS = re.compile(
     rb"#extm3u|ffconcat version|\[playlist\]|file\s+['\"]?\S|v=0\s+o=|(<\?xml[^>]*>\s*)?<(mpd|smil|asx)\b"
 )
@@ -49,23 +50,33 @@ _EBML_HEADER, _EBML_SEGMENT = 0x1A45DFA3, 0x18538067
 
 def begins_like(head: bytes) -> str | None:
     """The kind of video or image whose signature the first bytes are; None for any other file."""
+    if is_heic(head) or is_avif(head):
+        return "a HEIC image" if is_heic(head) else "an AVIF image"
     for offset, signature, kind in _SIGNATURES:
         start, also = _AND_ALSO.get(kind, (0, b""))
         if head.startswith(signature, offset) and head.startswith(also, start):
-            return None if is_apple_image(head) else kind
+            return kind
     return None
 
 
-def is_apple_image(head: bytes) -> bool:
+def is_heic(head: bytes) -> bool:
     """HEIC and its relatives, which share the container of MP4."""
-    return head[4:8] == b"ftyp" and head[8:12] in _APPLE_IMAGES
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIC
+
+
+def is_avif(head: bytes) -> bool:
+    """AVIF, which shares that container too."""
+    return head[4:8] == b"ftyp" and head[8:12] in _AVIF
+
+
+def is_webp(head: bytes) -> bool:
+    """WebP, still or animated."""
+    return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
 
 
 def description(head: bytes) -> str:
     """What a file that is neither a video nor an image seems to be."""
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if is_apple_image(head):
-        return f"a {head[8:12].decode().upper()} image"
     if _LISTS.match(start):
         return "a list that names other files or addresses, which are not followed"
     if _PAGE.match(start):

@@ -20,6 +20,7 @@ import ffmpeg
 from av.container import InputContainer
 
 from models import work
+from models.animations import readable
 from models.errors import MediaToolFailed, MediaToolLimit, StorageFull, UnsupportedMedia
 
 # Demuxers of self-contained files. Left out on purpose: hls, dash, concat, image2, sdp, rtsp, lavfi, and everything else.
@@ -45,9 +46,10 @@ def open_media(path: Path) -> Iterator[InputContainer]:
 
     The library is given a file descriptor, and `fd` is the only protocol that it may use: it can open no other file and no
     address, whatever the file says, and the file's own name does not decide how it is read.
+    An animation that the library can't decode is opened as the video that `models.animations.readable` makes of it.
     Raises UnsupportedMedia when the file can't be opened as any of the formats.
     """
-    with path.open("rb") as file:
+    with readable(path) as shown, shown.open("rb") as file:
         limits = {"fd": str(file.fileno()), "protocol_whitelist": "fd", "format_whitelist": ",".join(FORMATS)}
         try:
             container = av.open(

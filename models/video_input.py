@@ -18,19 +18,21 @@ from PIL import Image, UnidentifiedImageError
 from pydantic import Field
 
 from models import media
+from models.animations import animation
 from models.errors import DamagedMedia, InputTooLarge, InvalidInput, UnsupportedMedia
 from models.file_signatures import HEAD_BYTES, begins_like, description, promised_bytes
-from models.picture import IMAGE_FORMATS, ORIENTATION, QUARTER_TURNS
+from models.picture import ORIENTATION, QUARTER_TURNS, open_image
 from models.picture_track import PictureTrack, is_cover
 from models.record import Options, Stream, VideoInput
 from models.schema import Frozen
 
 READ_HERE = (
-    "videos (mp4, mov, mkv, webm, avi, ts, mpg, flv, wmv, ogv, animated gif and png) "
-    "and images (jpeg, png, webp, bmp, tiff, gif, avif) are read"
+    "videos (mp4, mov, mkv, webm, avi, ts, mpg, flv, wmv, ogv, animated gif, png, webp and avif) "
+    "and images (jpeg, png, webp, bmp, tiff, gif, heic, avif) are read"
 )
 NAME_LENGTH = 255
-_MOVING = {"GIF": True, "PNG": True, "WEBP": False, "AVIF": False}  # whether ffmpeg reads its animations
+_MOVING = ("GIF", "PNG")  # ffmpeg reads these animations; see `models.animations` for the others
+_IMAGES = {"MPO": "jpeg", "HEIF": "heic"}
 _SOUND_PACKETS = 100
 _CONTAINERS = {"mpegts": "ts", "mpeg": "mpg", "asf": "wmv"}
 _STREAM_KINDS = ("video", "audio", "subtitle", "data", "attachment")
@@ -57,6 +59,11 @@ class MediaLimits(Frozen):
                 f"its picture is {width} x {height} pixels; at most {self.max_pixels} pixels "
                 f"and {self.max_side} on a side are allowed"
             )
+
+    def check_length(self, seconds: float) -> None:
+        """Raise InputTooLarge for a video beyond the limits."""
+        if seconds > self.max_seconds:
+            raise InputTooLarge(f"it lasts {seconds:.1f} s; at most {self.max_seconds:g} s are allowed")
 
     def check_seconds(self, options: Options) -> None:
         """Raise InputTooLarge for an image that is to be shown for longer than a video may last."""
@@ -119,7 +126,11 @@ def probe(source: SourceFile, *, options: Options, limits: MediaLimits) -> Video
     """
     name, path = display_name(source.name), source.path
     try:
-        seen = _look_at_image(path, limits=limits) or _look_at_video(path, limits=limits)
+        seen = (
+            _look_at_animation(path, limits=limits)
+            or _look_at_image(path, limits=limits)
+            or _look_at_video(path, limits=limits)
+        )
         if seen.media == "image":
             limits.check_seconds(options)
     except InvalidInput as error:
@@ -134,20 +145,35 @@ def probe(source: SourceFile, *, options: Options, limits: MediaLimits) -> Video
     )
 
 
+def _look_at_animation(source: Path, *, limits: MediaLimits) -> _Seen | None:
+    """None for what is no animated WebP or AVIF."""
+    found = animation(source, check_size=limits.check_size)
+    if found is None:
+        return None
+    limits.check_length(found.seconds)
+    return _Seen(
+        media="video",
+        container=found.kind,
+        width=found.width,
+        height=found.height,
+        duration_seconds=found.seconds,
+        frame_rate=found.frame_rate,
+        streams=(Stream(index=0, kind="video", codec=found.kind),),
+    )
+
+
 def _look_at_image(source: Path, *, limits: MediaLimits) -> _Seen | None:
     """None for what is not an image, or is one that moves."""
     try:
-        with Image.open(source, formats=IMAGE_FORMATS) as image:
+        with open_image(source) as image:
             limits.check_size(*image.size)
             kind = str(image.format)
             if kind in _MOVING and getattr(image, "is_animated", False):
-                if _MOVING[kind]:
-                    return None
-                raise UnsupportedMedia(f"animated {kind} cannot be read; {READ_HERE}")
+                return None
             image.load()
             turned = image.getexif().get(ORIENTATION) in QUARTER_TURNS
             width, height = reversed(image.size) if turned else image.size
-            return _Seen("image", "jpeg" if kind == "MPO" else kind.lower(), width, height)
+            return _Seen("image", _IMAGES.get(kind, kind.lower()), width, height)
     except UnidentifiedImageError:
         return None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -171,13 +197,12 @@ def _look_at_video(source: Path, *, limits: MediaLimits) -> _Seen:
             container = stack.enter_context(media.open_media(source))
         except UnsupportedMedia as error:
             if kind := begins_like(head):
-                raise DamagedMedia(f"it begins like {kind}, but what is needed to play it is missing") from error
+                raise DamagedMedia(f"it begins like {kind}, but what is needed to show it is missing") from error
             raise UnsupportedMedia(f"it is {description(head)}; {READ_HERE}") from error
         _check(container, limits=limits)
         track = PictureTrack(container)
         limits.check_size(*track.size)
-        if track.seconds > limits.max_seconds:
-            raise InputTooLarge(f"it lasts {track.seconds:.1f} s; at most {limits.max_seconds:g} s are allowed")
+        limits.check_length(track.seconds)
         width, height = track.size
         return _Seen(
             media="video",

@@ -95,7 +95,7 @@ def make_video(
     muxer, picture_codec, sound_codec = _CONTAINERS[path.suffix]
     if pictures is not None:
         frames, size = len(pictures), (pictures[0].shape[1], pictures[0].shape[0])
-    shown = [1 / rate] * frames if durations is None else list(durations)
+    shown = [float(1 / rate)] * frames if durations is None else list(durations)
     with av.open(str(path), "w", format=muxer, container_options=muxer_options or {}) as container:
         stream: Any = container.add_stream(codec or picture_codec, rate=rate)
         stream.width, stream.height = size if rotation % 180 == 0 else size[::-1]
@@ -208,10 +208,27 @@ def make_image(path: Path, *, size: tuple[int, int] = (64, 48), number: int = 0,
     return path
 
 
-def make_animation(path: Path, *, frames: int = 5, milliseconds: int = 100) -> Path:
-    """Write an animated .webp, .gif or .png with Pillow."""
+def make_animation(path: Path, *, frames: int = 5, milliseconds: int | list[int] = 100) -> Path:
+    """Write an animated .webp, .avif, .gif or .png with Pillow. milliseconds: of every frame, or of each."""
     first, *others = [Image.fromarray(numbered_picture(number)) for number in range(frames)]
     first.save(path, save_all=True, append_images=others, duration=milliseconds, loop=0)
+    return path
+
+
+def make_heic(
+    path: Path, *, numbers: Sequence[int] = (0,), size: tuple[int, int] = (64, 48), orientation: int = 1
+) -> Path:
+    """Write a HEIC image of one or several pictures that show these numbers, the first of them the one to show.
+
+    orientation: the EXIF tag's value, which the encoder turns into HEIC's own.
+    """
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    first, *others = [Image.fromarray(numbered_picture(number, size=size)) for number in numbers]
+    first.save(path, "HEIF", save_all=bool(others), append_images=others, exif=exif.tobytes())
     return path
 
 

@@ -1,6 +1,8 @@
 """Pictures as the vision modules get them."""
 
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,35 @@ def test_a_picture_is_upright_and_as_large_as_it_was_said_to_be(tmp_path: Path, 
     upright = read_picture(image)
     assert upright.size == (seen.width, seen.height)
     assert upright.size == ((40, 80) if orientation >= 5 else (80, 40))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_phones_picture_is_as_upright_as_a_cameras(tmp_path: Path, orientation: int) -> None:
+    camera = media_factory.make_image(tmp_path / "a.png", orientation=orientation, size=(80, 40), number=3)
+    phone = media_factory.make_heic(tmp_path / "a.heic", orientation=orientation, size=(80, 40), numbers=(3,))
+    there, here = np.asarray(read_picture(camera), np.int16), np.asarray(read_picture(phone), np.int16)
+    assert there.shape == here.shape == ((80, 40, 3) if orientation >= 5 else (40, 80, 3))
+    assert np.abs(there - here).mean() < 3
+
+
+def test_of_several_pictures_in_a_heic_the_first_is_read(tmp_path: Path) -> None:
+    live = media_factory.make_heic(tmp_path / "live.heic", numbers=(7, 8, 9))
+    assert media_factory.frame_number(read_picture(live)) == 7
+
+
+def test_a_heic_of_ten_bits_has_the_brightness_of_one_of_eight(tmp_path: Path) -> None:
+    import pillow_heif
+
+    ramp = np.repeat(np.linspace(0, 65472, 64)[None, :, None], 48, axis=0).repeat(3, axis=2).astype(np.uint16)
+    pillow_heif.from_bytes("RGB;16", (64, 48), ramp.tobytes()).save(tmp_path / "a.heic", quality=95)
+    assert pillow_heif.open_heif(tmp_path / "a.heic", convert_hdr_to_8bit=False).info["bit_depth"] == 10
+    seen = np.asarray(read_picture(tmp_path / "a.heic"), np.int16)
+    assert np.abs(seen[24, :, 1] - np.linspace(0, 255, 64)).max() < 4
+
+
+def test_nothing_that_reads_heic_is_loaded_until_there_is_one() -> None:
+    program = "import sys, models.video_input, models.picture; sys.exit('pillow_heif' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(

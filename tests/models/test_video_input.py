@@ -1,4 +1,5 @@
 import hashlib
+import os
 import socket
 import struct
 import time
@@ -24,6 +25,7 @@ from tests.media_factory import (
     cut,
     hostile_files,
     make_animation,
+    make_heic,
     make_image,
     make_sound,
     make_video,
@@ -158,9 +160,10 @@ def test_a_damaged_middle_is_not_looked_at(tmp_path: Path) -> None:
     assert look_at(video).duration_seconds == 20
 
 
-@pytest.mark.parametrize("ending", [".jpg", ".png", ".webp", ".bmp", ".tiff", ".gif", ".avif"])
+@pytest.mark.parametrize("ending", [".jpg", ".png", ".webp", ".bmp", ".tiff", ".gif", ".avif", ".heic"])
 def test_still_images_are_read(tmp_path: Path, ending: str) -> None:
-    seen = look_at(make_image(tmp_path / f"still{ending}", size=(63, 47)))
+    path = tmp_path / f"still{ending}"
+    seen = look_at(make_heic(path, size=(63, 47)) if ending == ".heic" else make_image(path, size=(63, 47)))
     assert (seen.media, seen.width, seen.height) == ("image", 63, 47)
     assert seen.container == {".jpg": "jpeg"}.get(ending, ending[1:])
     assert (seen.duration_seconds, seen.frame_rate, seen.has_audio, seen.streams) == (None, None, False, ())
@@ -168,8 +171,12 @@ def test_still_images_are_read(tmp_path: Path, ending: str) -> None:
 
 def test_an_images_orientation_is_applied(tmp_path: Path) -> None:
     for orientation, size in {1: (64, 48), 3: (64, 48), 6: (48, 64), 8: (48, 64)}.items():
-        seen = look_at(make_image(tmp_path / "phone.jpg", orientation=orientation))
-        assert (seen.width, seen.height) == size
+        for image in (
+            make_image(tmp_path / "phone.jpg", orientation=orientation),
+            make_heic(tmp_path / "phone.heic", orientation=orientation),
+        ):
+            seen = look_at(image)
+            assert (seen.width, seen.height) == size
 
 
 def test_several_pictures_in_one_still_are_no_video(tmp_path: Path) -> None:
@@ -177,14 +184,38 @@ def test_several_pictures_in_one_still_are_no_video(tmp_path: Path) -> None:
     for name in ("scan.tiff", "stereo.mpo"):
         pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
         assert look_at(tmp_path / name).media == "image"
+    assert look_at(make_heic(tmp_path / "live.heic", numbers=(1, 2, 3))).media == "image"
 
 
-def test_animations_are_videos_where_ffmpeg_reads_them(tmp_path: Path) -> None:
-    for ending, container in {".gif": "gif", ".png": "apng"}.items():
-        seen = look_at(make_animation(tmp_path / f"moving{ending}", frames=7, milliseconds=100))
-        assert (seen.media, seen.container) == ("video", container)
-        assert seen.duration_seconds == pytest.approx(0.7, abs=0.001)
-    assert "animated WEBP cannot be read" in refusal(make_animation(tmp_path / "moving.webp"), UnsupportedMedia)
+@pytest.mark.parametrize(
+    ("ending", "container"), {".gif": "gif", ".png": "apng", ".webp": "webp", ".avif": "avif"}.items()
+)
+def test_animations_are_videos(tmp_path: Path, ending: str, container: str) -> None:
+    seen = look_at(make_animation(tmp_path / f"moving{ending}", frames=7, milliseconds=100))
+    assert (seen.media, seen.container, seen.width, seen.height) == ("video", container, 64, 48)
+    assert seen.duration_seconds == pytest.approx(0.7, abs=0.001)
+    assert seen.frame_rate == pytest.approx(10, abs=0.1)
+    assert [stream.kind for stream in seen.streams] == ["video"]
+    assert (seen.has_audio, seen.start_seconds) == (False, 0)
+
+
+@pytest.mark.parametrize("ending", [".webp", ".avif"])
+def test_an_animation_of_one_frame_is_a_still(tmp_path: Path, ending: str) -> None:
+    assert look_at(make_animation(tmp_path / f"still{ending}", frames=1)).media == "image"
+
+
+def test_the_limits_of_videos_are_those_of_animations(tmp_path: Path) -> None:
+    for ending in (".webp", ".avif"):
+        moving = make_animation(tmp_path / f"moving{ending}", frames=10)
+        assert "it lasts 1.0 s; at most 0.9 s" in refusal(moving, InputTooLarge, max_seconds=0.9)
+        assert "64 x 48 pixels; at most 3000 pixels" in refusal(moving, InputTooLarge, max_pixels=3000)
+    assert "64 x 48" in refusal(make_heic(tmp_path / "still.heic"), InputTooLarge, max_pixels=3000)
+
+
+def test_a_file_that_would_be_read_whole_may_not_be_huge(tmp_path: Path) -> None:
+    still = make_image(tmp_path / "still.webp")
+    os.truncate(still, 300 * 2**20)
+    assert "at most 268435456 are allowed" in refusal(still, InputTooLarge)
 
 
 def test_the_content_decides_and_not_the_name(tmp_path: Path) -> None:
@@ -209,7 +240,6 @@ def test_the_content_decides_and_not_the_name(tmp_path: Path) -> None:
         (b"%PDF-1.7\n\0\0\x01binary", "in no format that is read here"),
         (b"\0" * 5000, "in no format that is read here"),
         (bytes(range(256)) * 20, "in no format that is read here"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC image"),
     ],
 )
 def test_what_is_no_video_and_no_image_is_named(tmp_path: Path, content: bytes, is_called: str) -> None:
@@ -219,6 +249,13 @@ def test_what_is_no_video_and_no_image_is_named(tmp_path: Path, content: bytes, 
     assert message.startswith(f"clip.mp4: it is {is_called}; ")
     assert "mp4, mov, mkv" in message
     assert "jpeg, png" in message
+
+
+@pytest.mark.parametrize(("brand", "kind"), {b"heic": "a HEIC", b"avif": "an AVIF"}.items())
+def test_an_image_of_which_only_the_beginning_is_there_is_damaged(tmp_path: Path, brand: bytes, kind: str) -> None:
+    path = tmp_path / "photo"
+    path.write_bytes(b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1" + brand)
+    assert f"begins like {kind} image" in refusal(path, DamagedMedia)
 
 
 @pytest.mark.parametrize("ending", [".mp3", ".m4a", ".flac", ".wav"])
@@ -239,7 +276,7 @@ def test_a_recording_that_broke_off_before_its_index_was_written_is_damaged(tmp_
     video = make_video(tmp_path / "clip.mp4", frames=100)
     data = video.read_bytes()
     video.write_bytes(data[: data.rindex(b"moov") - 4])
-    assert "what is needed to play it is missing" in refusal(video, DamagedMedia)
+    assert "what is needed to show it is missing" in refusal(video, DamagedMedia)
 
 
 def test_a_video_whose_picture_does_not_decode_is_damaged(tmp_path: Path) -> None:
@@ -261,6 +298,12 @@ def test_an_image_cut_short_is_damaged(tmp_path: Path, ending: str, part: float)
     picture = tmp_path / f"still{ending}"
     Image.effect_noise((200, 200), 80).convert("RGB").save(picture)
     refusal(cut(picture, part=part), DamagedMedia)
+
+
+@pytest.mark.parametrize("part", [0.02, 0.5, 0.9])
+def test_a_moving_or_a_phones_image_cut_short_is_damaged(tmp_path: Path, part: float) -> None:
+    for whole in (make_animation(tmp_path / "moving.webp", frames=9), make_heic(tmp_path / "photo.heic")):
+        refusal(cut(whole, part=part), DamagedMedia)
 
 
 def test_absurd_dimensions_are_refused_before_anything_is_decoded(tmp_path: Path) -> None:
