@@ -140,8 +140,7 @@ class Ducking:
         return runs[:, 0], runs[:, 1]
 
     def _threshold(self, levels: npt.NDArray[np.float32]) -> float:
-        audible = levels[levels > SILENT_LUFS]
-        noise = float(np.percentile(audible, _FLOOR)) if len(audible) else _SILENT
+        noise = float(np.percentile(levels, _FLOOR))
         lifted = min(noise + self.settings.above_noise_db, self.settings.noise_threshold_dbfs)
         return max(self.settings.threshold_dbfs, lifted)
 

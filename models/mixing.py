@@ -27,7 +27,7 @@ from models.widening import Sound, as_stereo, together, widened
 LIMITER_ATTEMPTS = 12  # none of them is a pass over the sound
 CLOSE_ENOUGH = 0.05  # LU
 WORTH_SAYING = 0.2  # LU
-MEASURED_TO = 0.05  # dB; what lies between the points at which a peak is measured
+MEASURED_TO = 0.1  # dB; what lies between the points at which a peak is measured
 OWN_SOUND_BROKEN = "the video's own sound cannot be decoded and was left out"
 OWN_SOUND_SILENT = "the video's own sound is silent and was left out"
 
