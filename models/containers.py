@@ -36,10 +36,14 @@ class Tracks:
     text: str | None = None
     """What any other subtitles that are text become: name of ffmpeg's encoder."""
     covers: frozenset[str] = frozenset()
-    fonts: bool = False
-    """Whether it has room for attached files."""
+    padded: bool = False
+    """Whether it says by how much a codec is late, and is that much longer itself."""
+    attached: bool = False
+    """Whether it has room for attached files: fonts, and one cover."""
     handlers: bool = False
     """Whether players take a track's title from its handler."""
+    mac_languages: bool = False
+    """Whether languages are numbered as the Macintosh did."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +99,9 @@ _PICTURES = frozenset({"mjpeg", "png"})
 _MP4_TRACKS = Tracks(
     _ISO_SOUNDS | {"opus", "flac", "mp2"}, frozenset({"mov_text"}), "mov_text", _PICTURES, handlers=True
 )
-_MOV_TRACKS = Tracks(_ISO_SOUNDS | _PCM_CODECS, frozenset({"mov_text"}), "mov_text", handlers=True)
-_MKV_TRACKS = Tracks(_MKV_SOUNDS, _MKV_SUBTITLES, "srt", _PICTURES, fonts=True)
-_WEBM_TRACKS = Tracks(frozenset({"opus", "vorbis"}), frozenset({"webvtt"}), "webvtt")
+_MOV_TRACKS = Tracks(_ISO_SOUNDS | _PCM_CODECS, frozenset({"mov_text"}), "mov_text", handlers=True, mac_languages=True)
+_MKV_TRACKS = Tracks(_MKV_SOUNDS, _MKV_SUBTITLES, "srt", _PICTURES, padded=True, attached=True)
+_WEBM_TRACKS = Tracks(frozenset({"opus", "vorbis"}), frozenset({"webvtt"}), "webvtt", padded=True)
 
 CONTAINERS: dict[VideoFormat | AudioFormat, Container] = {
     "mp4": Container("mp4", _AAC, _MP4, _H264, _PLAY_AT_ONCE, _MP4_TRACKS),

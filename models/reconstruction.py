@@ -6,7 +6,7 @@ source's own clock said.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -17,11 +17,12 @@ from PIL import Image
 from pydantic import Field
 
 from models import media
+from models.animations import readable
 from models.audio import STEM_CHANNELS, STEM_SAMPLE_RATE
 from models.containers import CONTAINERS, OutputOptions, PictureCodec
 from models.errors import MediaToolFailed, MediaToolLimit, MissingOutput
 from models.mixing import OWN_SOUND_BROKEN, Mix, Mixer, MixSettings, OwnSound, StemFile
-from models.muxing import COMMENT, Job, beside, can_be_written, look_into, write
+from models.muxing import COMMENT, Job, beside, look_into, with_tracks, write
 from models.picture import read_picture
 from models.picture_track import open_picture, upright_turn
 from models.record import VIDEO_FORMATS, AudioFormat, Files, Reconstruction, Stream, VideoFormat, VideoInput
@@ -115,23 +116,36 @@ class Reconstructor:
         """
         if not stems:
             raise MissingOutput("reconstruction needs at least one stem of audio_generation")
-        wanted = result_format(video_input)
-        seconds = self._seconds(video_input, wanted)
-        looked = look_into(video_input, source, wanted=wanted, seconds=seconds)
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".reconstruction-") as name:
+        with (
+            readable(source) as film,
+            tempfile.TemporaryDirectory(dir=output.parent, prefix=".reconstruction-") as name,
+        ):
             folder = Path(name)
             if texts:
                 (beside(folder) / DESCRIPTIONS).write_text(webvtt(texts), encoding="utf-8")
-            mix = self._mix(video_input, stems, own=looked.own, seconds=seconds, folder=folder)
-            job = Job(
-                video_input=video_input, source=source, format=wanted, mix=mix, stems=tuple(stems), looked=looked, origin=origin,
-                folder=folder, seconds=seconds, max_bytes=self._settings.max_output_bytes,
-            )  # fmt: skip
+            job = replace(self._job(video_input, film, stems, folder=folder), origin=origin)
             picture = self._put_together(job)
             length = _length(job.path)
             files = moved(job.beside, output.parent)
             job.path.replace(output)
         return _described(job, picture, files, path=output.name, length=length)
+
+    def _job(self, video_input: VideoInput, film: Path, stems: Sequence[StemFile], *, folder: Path) -> Job:
+        """With the sound mixed."""
+        wanted = result_format(video_input)
+        seconds = self._seconds(video_input, wanted)
+        looked = look_into(video_input, film, wanted=wanted, seconds=seconds)
+        return Job(
+            video_input=video_input,
+            source=film,
+            format=wanted,
+            mix=self._mix(video_input, stems, own=looked.own, seconds=seconds, folder=folder),
+            stems=tuple(stems),
+            looked=looked,
+            folder=folder,
+            seconds=seconds,
+            max_bytes=self._settings.max_output_bytes,
+        )
 
     def _mix(
         self,
@@ -186,7 +200,7 @@ class Reconstructor:
                 raise MediaToolFailed("the picture's packets are not shown as they were")
 
         try:
-            return self._with_tracks(job, put)
+            return with_tracks(job, put, timeout_seconds=self._timeout(job.seconds))
         except MediaToolLimit:
             raise  # it says nothing about the container, and encoding takes longer still
         except MediaToolFailed:
@@ -195,35 +209,11 @@ class Reconstructor:
     def _encode(self, job: Job, picture: ffmpeg.nodes.FilterableStream, codec: PictureCodec) -> Plan:
         even = picture.filter("scale", "max(2,trunc(iw/2)*2)", "max(2,trunc(ih/2)*2)").filter("format", "yuv420p")
         options: OutputOptions = {"fps_mode:v:0": "vfr", "enc_time_base:v:0": "1/90000", **codec.options}
-        timeout = self._timeout(job.seconds, encoding=True)
-        return self._with_tracks(job, lambda plan: write(job, even, options, tracks=plan.kept, timeout_seconds=timeout))
 
-    def _with_tracks(self, job: Job, put: Callable[[Plan], None]) -> Plan:
-        """Put the result together with all tracks; if that fails, without those that fail alone; then without any.
+        def put(plan: Plan) -> None:
+            write(job, even, options, tracks=plan.kept, timeout_seconds=self._timeout(job.seconds, encoding=True))
 
-        Raises what `put` raises without any.
-        """
-        for plan in self._plans(job):
-            try:
-                put(plan)
-                return plan
-            except MediaToolLimit:
-                raise
-            except MediaToolFailed as error:
-                failed = error
-        raise failed
-
-    def _plans(self, job: Job) -> Iterator[Plan]:
-        plan = job.looked.plan
-        yield plan
-        if not plan.kept:
-            return
-        # Together, the trials take no longer than one attempt.
-        timeout = self._timeout(job.seconds) / len(plan.kept)
-        broken = [track for track in plan.kept if not can_be_written(job, track, timeout_seconds=timeout)]
-        if 0 < len(broken) < len(plan.kept):
-            yield plan.without(broken)
-        yield plan.without(plan.kept)
+        return with_tracks(job, put, timeout_seconds=self._timeout(job.seconds))
 
     def _show_still(self, job: Job, codec: PictureCodec) -> None:
         """A few seconds are encoded once; their packets are repeated for as long as asked."""
@@ -285,7 +275,7 @@ def _described(job: Job, picture: _Picture, files: Files, *, path: str, length: 
         sample_rate=STEM_SAMPLE_RATE,
         channels=STEM_CHANNELS,
         original_used=mix.original_used,
-        ducked_seconds=getattr(mix, "ducked_seconds", 0),
+        ducked_seconds=mix.ducked_seconds,
         integrated_lufs=mix.integrated_lufs,
         true_peak_dbtp=mix.true_peak_dbtp,
         tracks=picture.plan.told,

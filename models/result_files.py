@@ -29,12 +29,12 @@ def stem_outputs(
 
     def written(stream: ffmpeg.nodes.FilterableStream, name: str) -> ffmpeg.nodes.OutputStream:
         path = folder / f"{name}.{kind}"
-        rate: OutputOptions = {"ar": STEM_SAMPLE_RATE, "ac": STEM_CHANNELS, "map_metadata": -1}
+        rate: OutputOptions = {"ar": STEM_SAMPLE_RATE, "ac": STEM_CHANNELS, "map_metadata": -1, "map_chapters": -1}
         return ffmpeg.output(stream, f"file:{path}", format=kind, **_CODECS[kind], **rate)
 
     yield written(sound, "mix")
-    if (path := getattr(mix, "own", None)) is not None:
-        own = media.source(path)["a:0"]
+    if mix.own is not None:
+        own = media.source(mix.own)["a:0"]
         yield written(own.filter("volume", volume=f"{-lowered_by(mix):.2f}dB", precision="float"), "original")
     for stem in stems:
         if kind == "wav" and stem.path.suffix != ".wav":
@@ -43,7 +43,7 @@ def stem_outputs(
 
 def lowered_by(mix: Mix) -> float:
     """By how many dB the own sound is lowered where it is written, so that none of it clips."""
-    peak = getattr(mix, "own_peak_dbfs", None)
+    peak = mix.own_peak_dbfs
     return 0.0 if peak is None or peak <= -HEADROOM_DB else peak + HEADROOM_DB
 
 

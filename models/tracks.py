@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import av
 import ffmpeg
 from av.container import InputContainer
 
 from models import media
 from models.containers import CONTAINERS, Container, OutputOptions
+from models.errors import MediaToolFailed
 from models.labels import still_true
 from models.record import AudioFormat, KeptTrack, Stream, VideoFormat, VideoInput
 
@@ -35,6 +37,15 @@ _FLAGS = (
     "captions", "descriptions",
 )  # fmt: skip
 
+_OF_MP4 = frozenset({"title", "name", "handler_name", "vendor_id"})
+# The few languages that ffmpeg writes into QuickTime files by other codes than the usual ones.
+_MAC = {
+    "deu": "ger", "nld": "dut", "swe": "sve", "fre": "fra", "ell": "gre", "isl": "ice", "zho": "chi", "cze": "ces", "rum": "ron",
+    "slo": "slk", "sqi": "alb", "mkd": "mac",
+}  # fmt: skip
+
+_PADDING = {"aac": 1024, "mp3": 1105, "opus": 312}  # samples
+
 Kind = Literal["audio", "subtitle", "attachment", "data"]
 
 
@@ -53,6 +64,8 @@ class Track:
     tags: Mapping[str, str] = field(default_factory=dict)
     disposition: str = "0"
     channels: int = 2
+    padding_seconds: float = 0
+    """What the container takes for the codec's delay, and adds to the length of a copy."""
     cover: bool = False
 
     @property
@@ -79,7 +92,7 @@ class Track:
         if self.cover:
             return options | {"copypriorss": 1, "bsf": "setts=ts=0"}
         if self.kind == "subtitle" or (self.kind == "audio" and self.codec == "copy"):
-            options["bsf"] = within(seconds)
+            options["bsf"] = within(seconds - self.padding_seconds)
         elif self.kind == "audio" and not self.codec.startswith("pcm_"):
             options["b"] = min(_MOST_BITS, _BITS_PER_CHANNEL * max(1, self.channels))
         return options
@@ -122,6 +135,18 @@ def within(seconds: float) -> str:
     )
 
 
+def cover_of(source: Path, index: int) -> bytes:
+    """A cover's file. Raises MediaToolFailed where there is none."""
+    try:
+        with media.open_media(source) as container:
+            for packet in container.demux(container.streams[index]):
+                if packet.size:
+                    return bytes(packet)
+    except (av.FFmpegError, IndexError):
+        pass
+    raise MediaToolFailed("the cover cannot be read")
+
+
 def plan(container: InputContainer, video_input: VideoInput, wanted: VideoFormat | AudioFormat) -> Plan:
     """What becomes of the other tracks of a source that PyAV opened: all but the picture. Nothing, where sound alone is made."""
     holds = CONTAINERS[wanted]
@@ -129,7 +154,8 @@ def plan(container: InputContainer, video_input: VideoInput, wanted: VideoFormat
         return NOTHING_ELSE
     opened = {stream.index: stream for stream in container.streams}
     picture = next((stream.index for stream in video_input.streams if stream.kind == "video"), None)
-    kept, dropped = [], []
+    kept: list[Track] = []
+    dropped: list[KeptTrack] = []
     for stream in video_input.streams:
         if stream.index == picture:
             continue
@@ -139,6 +165,8 @@ def plan(container: InputContainer, video_input: VideoInput, wanted: VideoFormat
             found = _CANNOT_BE_READ
         else:
             found = _fate(stream, opened[stream.index], holds=holds, name=wanted)
+        if isinstance(found, Track) and found.cover and any(track.cover for track in kept):
+            found = "it is another cover; one is carried over"
         if isinstance(found, Track):
             kept.append(found)
         else:
@@ -160,9 +188,9 @@ def _fate(stream: Stream, opened: Any, *, holds: Container, name: str) -> Track 
             return _subtitles(replace(track, kind="subtitle"), stream.codec, holds=holds, name=name)
         case "attachment" if opened.type == "video":
             cover = replace(track, kind="attachment", cover=True, disposition="attached_pic")
-            return cover if stream.codec in holds.tracks.covers else f"{name} cannot hold it"
+            return cover if stream.codec in holds.tracks.covers else f"{name} cannot hold a cover"
         case "attachment":
-            return replace(track, kind="attachment") if holds.tracks.fonts else f"{name} cannot hold attached files"
+            return replace(track, kind="attachment") if holds.tracks.attached else f"{name} cannot hold attached files"
         case "video":
             return "it is another picture; one is carried over"
     return _NOT_CARRIED
@@ -171,7 +199,9 @@ def _fate(stream: Stream, opened: Any, *, holds: Container, name: str) -> Track 
 def _sound(track: Track, codec: str, opened: Any, *, holds: Container, name: str) -> Track:
     channels = opened.codec_context.channels
     if codec in holds.tracks.sounds:
-        return replace(track, codec=codec if codec.startswith("pcm_") else "copy", channels=channels)
+        padding = _PADDING.get(codec, 0) / (opened.codec_context.sample_rate or 48_000) if holds.tracks.padded else 0.0
+        copied = codec if codec.startswith("pcm_") else "copy"
+        return replace(track, codec=copied, channels=channels, padding_seconds=padding)
     encoder = str(holds.sound.options["c:a:0"])
     reason = f"{name} cannot hold {codec}: it was encoded as {holds.sound.name}"
     return replace(track, codec=encoder, result="encoded", reason=reason, channels=channels)
@@ -193,12 +223,25 @@ def _disposition(opened: Any, kind: str) -> str:
 
 
 def _tags(stream: Stream, opened: Any, holds: Container) -> dict[str, str]:
-    tags = still_true(opened.metadata)
-    if holds.tracks.handlers:
-        return tags | ({"handler_name": stream.title} if stream.title else {})
-    for name in ("handler_name", "vendor_id"):
-        tags.pop(name, None)
+    tags = tags_for(opened.metadata, holds)
     if stream.kind == "attachment" and opened.type == "video":
-        # Matroska gives every attachment a name.
-        tags = {"filename": "cover.png" if stream.codec == "png" else "cover.jpg"} | tags
+        kind = {"png": "png"}.get(stream.codec, "jpeg")
+        return tags | {"filename": f"cover.{kind}", "mimetype": f"image/{kind}"}
     return tags
+
+
+def tags_for(given: Mapping[str, str], holds: Container) -> dict[str, str]:
+    """A source's stream's tags, as far as they are true of its copy, as the container has them."""
+    tags = {name: value for name, value in still_true(given).items() if name.lower() not in _OF_MP4}
+    title = next((given[name] for name in ("title", "name", "NAME") if given.get(name)), None)
+    if title is not None:
+        tags |= titled(title, holds)
+    language = given.get("language", "")
+    if holds.tracks.mac_languages and language in _MAC:
+        tags["language"] = _MAC[language]
+    return tags
+
+
+def titled(title: str, holds: Container) -> dict[str, str]:
+    """The tags that give a track its title."""
+    return {"title": title} | ({"handler_name": title} if holds.tracks.handlers else {})

@@ -428,7 +428,7 @@ def test_the_rate_weighs_own_and_generated_sound_by_amplitude(
     tmp_path: Path, make: Make, rate: float, own: float, generated: float
 ) -> None:
     film = make_video(tmp_path / "film.mp4", frames=50, sound=True)
-    result = make(film, format="wav", original=rate, loudness_lufs=None)
+    result = make(film, format="wav", original=rate, original_mode="keep", loudness_lufs=None)
     heard = sound_of(result.path)
     assert amplitude(heard, 440) == pytest.approx(own, rel=0.03, abs=0.001)
     assert amplitude(heard, 1000) == pytest.approx(generated, rel=0.03, abs=0.001)
@@ -535,7 +535,7 @@ def test_own_sound_with_samples_that_are_no_sound_is_left_out(tmp_path: Path, ma
 def test_own_sound_somewhat_above_full_scale_is_kept(tmp_path: Path, make: Make) -> None:
     result = make(film_with(tmp_path, tone(440, amplitude=1.5)))
     assert result.record.original_used
-    assert result.record.notes == ()
+    assert all("stem" in note for note in result.record.notes)
 
 
 # Loudness
@@ -756,7 +756,7 @@ def test_a_limit_does_not_start_an_encoding(
     monkeypatch.setattr(media, "run", remember)
     with pytest.raises(MediaToolLimit, match=r"larger than|stopped after"):
         make(film, settings=ReconstructionSettings(**limit))
-    assert len(started) == (2 if "max_output_bytes" in limit else 1)
+    assert not any("libx264" in arguments for arguments in started)
     assert not (tmp_path / "result").exists()
 
 
