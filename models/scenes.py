@@ -50,11 +50,12 @@ def divide(latents: npt.NDArray[np.float32], scenes: int | Literal["auto"]) -> t
 
     `auto` looks for places where the picture changes at once, for good. A border may lie where the step, the distance of the
     frames on either side, stands out: `CLEARLY` above the median step, of the whole video and of the steps around it, and
-    `NOTICED`. That leaves out what changes all the time, however much it does: a pan, water, a hand-held camera, a cut on every
-    frame. It may not lie beside a flash or another run of at most `SHORT` frames after which the picture is what it was before.
-    Of all divisions with such borders, the best has the smallest sum of distances to the medoids plus `PRICE` times the steps
-    at its borders. A scene of m frames that differ by w, and by d from those around them, saves about m·(d - w) and costs
-    1.25·d: it is a scene if it lasts for two frames. Of more than `MOST` scenes, the best division into `MOST` is taken.
+    `NOTICED`, and no smaller than its neighbours. That leaves out what changes all the time, however much it does: a pan,
+    water, a hand-held camera, a cut on every frame. It may not lie beside a flash or another run of at most `SHORT` frames
+    after which the picture is what it was before. Of all divisions with such borders, the best has the smallest sum of
+    distances to the medoids plus `PRICE` times the steps at its borders. A scene of m frames that differ by w, and by d from
+    those around them, saves about m·(d - w) and costs a bit more than d: it is a scene if it lasts for two frames. Of more
+    than `MOST` scenes, the best division into `MOST` is taken.
 
     A number gives as many scenes. Their borders are those that `auto` finds, the best of them if there are more; where they are
     not enough, the best division with those and others. There is never a border between two frames that are the same picture,
@@ -67,6 +68,7 @@ def divide(latents: npt.NDArray[np.float32], scenes: int | Literal["auto"]) -> t
         firsts = [0]
     else:
         allowed = (steps >= np.maximum(CLEARLY * _usual(steps), NOTICED * length)) & ~_beside_looks(distances)
+        allowed &= steps >= np.maximum(np.append(steps[1:], 0), np.append(0, steps[:-1]))
         firsts = _cheapest(distances, _positions(allowed), steps)
         most = MOST if scenes == "auto" else scenes
         if len(firsts) > most:

@@ -24,6 +24,8 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 from PIL import Image
 
+Photograph = Literal["china", "flower", "bus", "zidane"]
+
 _COLUMNS, _ROWS = 8, 2  # 16 bits of the frame's number
 
 # By file ending: libavformat's name of the muxer, picture codec, sound codec.
@@ -157,7 +159,7 @@ def _write_tone(container: OutputContainer, stream: AudioStream, seconds: float,
     container.mux(stream.encode(None))
 
 
-def photograph(name: Literal["china", "flower", "bus", "zidane"]) -> Image.Image:
+def photograph(name: Photograph) -> Image.Image:
     """A photograph that comes with scikit-learn or ultralytics."""
     library, folder = ("sklearn", "datasets/images") if name in {"china", "flower"} else ("ultralytics", "assets")
     found = importlib.util.find_spec(library)  # ultralytics takes long to import

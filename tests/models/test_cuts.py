@@ -1,6 +1,8 @@
 import itertools
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -10,20 +12,26 @@ from PIL import Image
 from models import cuts, work
 from models.cuts import refined
 from models.errors import Cancelled, UnsupportedMedia
-from models.frame_extraction import FrameExtractionSettings, FrameExtractor, TimedFrame
+from models.frame_extraction import FrameExtractionSettings, FrameExtractor
+from models.frame_selection import FrameSelectionSettings, FrameSelector
 from models.picture_track import PictureTrack
 from models.sketch.scene import SceneSelector, SketchSceneSettings
-from tests.media_factory import corrupt, frame_number, make_video, numbered_picture, panned, photograph
+from tests.media_factory import Photograph, corrupt, frame_number, make_video, numbered_picture, panned, photograph
+from tests.toys.vision import make_resnet18
 
 Picture = npt.NDArray[np.uint8]
 
-PARTS = {"china": 4.36, "flower": 7.2, "bus": 3.08}
-"""Seconds that each photograph is shown."""
+SECONDS = (4.36, 7.2, 3.08)
 
 
-def cut_film(rate: Fraction | int = 25) -> tuple[list[Picture], list[int]]:
+def cut_film(
+    rate: Fraction | int = 25, *, names: Sequence[Photograph] = ("china", "flower", "bus"), share: float = 0.4
+) -> tuple[list[Picture], list[int]]:
     """Three photographs, panned, one cut to the other; and which frames are the first of the second and the third."""
-    parts = [panned(photograph(name), frames=round(seconds * rate)) for name, seconds in PARTS.items()]  # type: ignore[arg-type]
+    parts = [
+        panned(photograph(name), frames=round(seconds * rate), share=share)
+        for name, seconds in zip(names, SECONDS, strict=True)
+    ]
     first, second, third = parts
     return first + second + third, [len(first), len(first) + len(second)]
 
@@ -39,29 +47,35 @@ def dissolved(frames: int, *, before: int = 130, behind: int = 120) -> list[Pict
     return [*one[:before], *between, *other[frames:]]
 
 
-def selected(video: Path, scenes: "int | str") -> tuple[list[TimedFrame], list[int]]:
-    """The frames taken from a video, and the positions of the scenes' first ones."""
-    frames = FrameExtractor(FrameExtractionSettings()).extract(video, video.with_suffix(""), k=10, for_scenes=True)
-    selector = SceneSelector.load(SketchSceneSettings())
-    chosen = selector.select([frame.path for frame in frames], scenes=scenes)  # type: ignore[arg-type]
-    return frames, [scene.first for scene in chosen.scenes]
-
-
-def borders(video: Path, scenes: "int | str" = "auto") -> list[float]:
+def borders(
+    video: Path, scenes: int | Literal["auto"] = "auto", selector: SceneSelector | FrameSelector | None = None
+) -> list[float]:
     """From the video to its scenes' borders in seconds, as a run does it."""
-    frames, firsts = selected(video, scenes)
-    return refined(video, [(frames[first - 1].seconds, frames[first].seconds) for first in firsts[1:]])
+    frames = FrameExtractor(FrameExtractionSettings()).extract(video, video.with_suffix(""), k=10, for_scenes=True)
+    selector = selector or SceneSelector.load(SketchSceneSettings())
+    chosen = selector.select([frame.path for frame in frames], scenes=scenes).scenes
+    return refined(video, [(frames[scene.first - 1].seconds, frames[scene.first].seconds) for scene in chosen[1:]])
 
 
 @pytest.mark.parametrize("scenes", ["auto", 3])
 @pytest.mark.parametrize("keyframes_at_cuts", [False, True])
 def test_cuts_between_panned_photographs_are_found_to_the_frame(
-    tmp_path: Path, scenes: "int | str", keyframes_at_cuts: bool
+    tmp_path: Path, scenes: int | Literal["auto"], keyframes_at_cuts: bool
 ) -> None:
     pictures, cuts_at = cut_film()
     options = {"sc_threshold": "40" if keyframes_at_cuts else "0"}
     video = make_video(tmp_path / "film.mp4", pictures=pictures, gop=10_000, codec_options=options)
     assert borders(video, scenes) == pytest.approx([first / 25 for first in cuts_at], abs=0.001)
+
+
+@pytest.mark.parametrize("scenes", ["auto", 3])
+def test_resnet18_finds_them_too(tmp_path: Path, scenes: int | Literal["auto"]) -> None:
+    """As well as random weights can tell one picture from another: slowly panned."""
+    settings = FrameSelectionSettings(weights=make_resnet18(tmp_path / "weights"), side=64, device="cpu")
+    pictures, cuts_at = cut_film(names=("flower", "bus", "china"), share=0.2)
+    video = make_video(tmp_path / "film.mp4", pictures=pictures, gop=10_000)
+    found = borders(video, scenes, FrameSelector.load(settings))
+    assert found == pytest.approx([first / 25 for first in cuts_at], abs=0.001)
 
 
 RATES = [Fraction(24000, 1001), 24, 25, Fraction(30000, 1001), 30, 50, Fraction(60000, 1001), 60]

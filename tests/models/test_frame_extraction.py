@@ -15,10 +15,10 @@ from models.picture_track import open_picture
 from tests.media_factory import corrupt, frame_number, make_animation, make_sound, make_video
 
 
-def extract(video: Path, *, k: float = 10, **settings: int) -> list[TimedFrame]:
+def extract(video: Path, *, k: float = 10, for_scenes: bool = False, **settings: int) -> list[TimedFrame]:
     folder = video.with_name(f"{video.stem}-frames")
     shutil.rmtree(folder, ignore_errors=True)
-    return FrameExtractor(FrameExtractionSettings(**settings)).extract(video, folder, k=k)
+    return FrameExtractor(FrameExtractionSettings(**settings)).extract(video, folder, k=k, for_scenes=for_scenes)
 
 
 def size_of(frame: TimedFrame) -> tuple[int, int]:
@@ -156,6 +156,17 @@ def test_large_pictures_are_scaled_to_the_long_side(tmp_path: Path) -> None:
 def test_the_number_of_frames_is_capped(tmp_path: Path) -> None:
     video = make_video(tmp_path / "clip.mp4", frames=100)
     assert_spread(extract(video, k=200, max_frames=7), seconds=4, count=7)
+
+
+def test_scenes_of_a_long_video_have_enough_frames_and_short_ones_stay_as_they_are(tmp_path: Path) -> None:
+    video = make_video(tmp_path / "clip.mp4", frames=601, rate=5)
+    assert_spread(extract(video), seconds=120.2, count=20)
+    assert_spread(extract(video, for_scenes=True), seconds=120.2, count=25)
+    assert_spread(extract(video, for_scenes=True, scene_frame_seconds=2), seconds=120.2, count=61)
+    assert_spread(extract(video, for_scenes=True, scene_frame_seconds=2, max_frames=30), seconds=120.2, count=30)
+    assert_spread(extract(video, k=20, for_scenes=True), seconds=120.2, count=41)
+    short = make_video(tmp_path / "short.mp4", frames=100)
+    assert [frame.seconds for frame in extract(short, for_scenes=True)] == [frame.seconds for frame in extract(short)]
 
 
 def test_a_spot_that_cannot_be_decoded_gives_the_nearest_frame_that_can(tmp_path: Path) -> None:

@@ -1,4 +1,3 @@
-import itertools
 import urllib.error
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,8 @@ import pytest
 from PIL import Image
 
 from models.errors import DamagedMedia, MissingOutput, ModelUnavailable
-from models.frame_selection import FrameSelectionSettings, FrameSelector, input_size, medoid
+from models.frame_selection import FrameSelectionSettings, FrameSelector, input_size
+from tests.media_factory import Photograph, panned, photograph
 from tests.toys.vision import make_resnet18
 
 
@@ -111,6 +111,24 @@ def test_a_frame_of_another_shape_is_fitted_to_the_first(selector: FrameSelector
     assert both.latent_shape == alone.latent_shape
 
 
+def test_each_scene_has_a_frame_of_its_own(selector: FrameSelector, tmp_path: Path) -> None:
+    shots: dict[Photograph, int] = {"china": 4, "bus": 3, "flower": 6}
+    frames = []
+    for name, count in shots.items():
+        for place, picture in enumerate(panned(photograph(name), frames=count, share=0.1)):
+            frames.append(tmp_path / f"{name}{place}.png")
+            Image.fromarray(picture).save(frames[-1])
+    for scenes in ("auto", 3):
+        chosen = selector.select(frames, scenes=scenes)
+        assert [scene.first for scene in chosen.scenes] == [0, 4, 7]
+        assert chosen.index == chosen.scenes[0].index
+        alone = [selector.select(frames[first:end]).index for first, end in ((0, 4), (4, 7), (7, 13))]
+        assert [scene.index - scene.first for scene in chosen.scenes] == alone
+    whole = selector.select(frames)
+    assert whole.scenes == selector.select(frames, scenes=1).scenes
+    assert [scene.first for scene in whole.scenes] == [0]
+
+
 def test_no_frames_are_refused(selector: FrameSelector) -> None:
     with pytest.raises(MissingOutput, match="no frame"):
         selector.select([])
@@ -149,25 +167,3 @@ def test_published_weights_that_cannot_be_fetched_are_refused(monkeypatch: pytes
     monkeypatch.setattr("torch.hub.urlopen", no_network)
     with pytest.raises(ModelUnavailable, match=r"resnet18-.*\.pth cannot be fetched"):
         FrameSelector.load(FrameSelectionSettings())
-
-
-@pytest.mark.parametrize(("count", "length"), [(1, 5), (2, 5), (3, 1), (14, 40), (60, 7)])
-def test_the_medoid_is_the_row_nearest_to_all_others(count: int, length: int) -> None:
-    rows = np.random.default_rng(count).normal(size=(count, length)).astype(np.float32)
-    sums = [sum(np.linalg.norm(np.float64(row) - other) for other in rows) for row in rows]
-    assert sums[medoid(rows)] == pytest.approx(min(sums))
-
-
-def test_the_medoid_is_right_where_rows_differ_by_little_of_their_length() -> None:
-    places = np.array([0, 1, 2, 3, 9, 10, 4], dtype=np.float32)
-    rows = np.full((len(places), 1000), 1000, dtype=np.float32)
-    rows[:, 0] += places / 8
-    assert medoid(rows) == 3
-
-
-def test_the_medoid_of_latents_as_long_as_the_papers_is_right() -> None:
-    rows = np.random.default_rng(0).exponential(size=(6, 512 * 16 * 29)).astype(np.float32)
-    sums = np.zeros(6)
-    for one, other in itertools.permutations(range(6), 2):
-        sums[one] += np.linalg.norm(np.float64(rows[one]) - rows[other])
-    assert medoid(rows) == sums.argmin()

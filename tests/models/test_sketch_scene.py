@@ -258,6 +258,23 @@ def test_the_frame_most_like_the_others_is_selected(save: Save) -> None:
     assert selection.latent_shape == (5, 9, 16)
 
 
+def test_each_scene_has_a_frame_of_its_own(save: Save) -> None:
+    shots = (seaside, lawn, town_at_night)
+    images = [
+        save(noise(shot(), strength=4, seed=seed), f"{place}-{seed}")
+        for place, shot in enumerate(shots)
+        for seed in range(3)
+    ]
+    selector = SceneSelector.load(SketchSceneSettings())
+    for scenes in ("auto", 3):
+        selection = selector.select(images, scenes=scenes)
+        assert [scene.first for scene in selection.scenes] == [0, 3, 6]
+        assert all(scene.index in range(scene.first, scene.first + 3) for scene in selection.scenes)
+        assert selection.index == selection.scenes[0].index
+    assert [scene.first for scene in selector.select(images).scenes] == [0]
+    assert selector.select(images[:3], scenes="auto").scenes == selector.select(images[:3]).scenes
+
+
 def test_one_frame_is_its_own_medoid_and_none_is_refused(save: Save) -> None:
     selector = SceneSelector.load(SketchSceneSettings())
     assert selector.select([save(lawn())]).index == 0
