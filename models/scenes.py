@@ -21,9 +21,9 @@ CLEARLY = 1.5
 """A border's step is at least this many times the usual one."""
 AROUND = 3
 """Steps on either side that tell what is usual. Scenes of two frames or more leave most of them inside of scenes."""
-NOTICED = 0.15
-"""And at least this part of a latent's length: noise, compression and changing light stay below."""
-PRICE = 1.25
+NOTICED = 0.25
+"""And at least this part of a latent's length: noise, changing light and what moves within one place stay below."""
+PRICE = 1.1
 """What a border costs, in steps. More than 1, so that a single frame is no scene; less than 2, so that two frames are one."""
 BACK = 0.6
 """Frames before and after a short run that differ by less than this part of the run's steps show the same place."""
