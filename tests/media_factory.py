@@ -43,7 +43,7 @@ _CONTAINERS = {
     ".gif": ("gif", "gif", ""),
     ".png": ("apng", "apng", ""),
 }
-_PIXELS = {"gif": "gray", "apng": "rgb24", "mjpeg": "yuvj420p"}
+_PIXELS = {"gif": "gray", "apng": "rgb24", "mjpeg": "yuvj420p", "prores_ks": "yuv422p10le"}
 _CODEC_OPTIONS = {
     # No keyframes at changes, so that `gop` alone decides.
     "libx264": {"preset": "ultrafast", "sc_threshold": "0", "threads": "1"},
@@ -80,6 +80,8 @@ def make_video(
     aspect: tuple[int, int] | None = None,
     sound: bool = False,
     sound_seconds: float | None = None,
+    own: npt.NDArray[np.float32] | None = None,
+    sound_codec: str | None = None,
     codec: str | None = None,
     codec_options: dict[str, str] | None = None,
     muxer_options: dict[str, str] | None = None,
@@ -92,9 +94,10 @@ def make_video(
     size: width and height as displayed (before `aspect`). rotation: the picture is stored turned, and the container tells
     players to turn it back by this many degrees counter-clockwise. start: presentation time of the first frame.
     aspect: sample aspect ratio. sound: a 440 Hz tone, as long as the picture unless `sound_seconds` says otherwise.
-    tags: metadata of the picture's stream.
+    own: other sound in its place, shape (2, samples), 48 kHz; its first sample belongs to the first frame. tags: metadata of the
+    picture's stream.
     """
-    muxer, picture_codec, sound_codec = _CONTAINERS[path.suffix]
+    muxer, picture_codec, usual_sound = _CONTAINERS[path.suffix]
     if pictures is not None:
         frames, size = len(pictures), (pictures[0].shape[1], pictures[0].shape[0])
     shown = [float(1 / rate)] * frames if durations is None else list(durations)
@@ -113,12 +116,17 @@ def make_video(
             stream.codec_context.sample_aspect_ratio = Fraction(*aspect)
         if rotation:
             stream.set_display_rotation(rotation)
-        tone = container.add_stream(sound_codec, rate=48_000, layout="stereo") if sound else None
+        if own is None and sound:
+            own = _tone(sum(shown) if sound_seconds is None else sound_seconds)
+        heard: Any = None
+        if own is not None:
+            heard = container.add_stream(sound_codec or usual_sound, rate=48_000, layout="stereo")
+            heard.bit_rate = 128_000
         seen = (numbered_picture(i, size=size) for i in range(len(shown))) if pictures is None else iter(pictures)
         turned = (np.rot90(picture, -rotation // 90) for picture in seen)
         _write_picture(container, stream, turned, shown=shown, start=start)
-        if isinstance(tone, AudioStream):
-            _write_tone(container, tone, sum(shown) if sound_seconds is None else sound_seconds, start)
+        if own is not None:
+            _write_sound(container, heard, own, start)
     return path
 
 
@@ -149,9 +157,14 @@ def _mux(container: OutputContainer, packet: "av.Packet[Any]", lengths: dict[int
     container.mux(packet)
 
 
-def _write_tone(container: OutputContainer, stream: AudioStream, seconds: float, start: float) -> None:
+def _tone(seconds: float) -> npt.NDArray[np.float32]:
     wave = np.sin(2 * np.pi * 440 * np.arange(round(seconds * 48_000)) / 48_000) * 0.25
-    samples = np.repeat(wave[None].astype(np.float32), 2, axis=0)
+    return np.repeat(wave[None].astype(np.float32), 2, axis=0)
+
+
+def _write_sound(
+    container: OutputContainer, stream: AudioStream, samples: npt.NDArray[np.float32], start: float
+) -> None:
     for at in range(0, samples.shape[1], 48_000):
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[:, at : at + 48_000]), "fltp", "stereo")
         frame.rate, frame.pts, frame.time_base = 48_000, round(start * 48_000) + at, Fraction(1, 48_000)
@@ -197,7 +210,7 @@ def make_sound(path: Path, *, seconds: float = 1, cover: bool = False) -> Path:
             art.disposition = av.stream.Disposition.attached_pic
             picture = av.VideoFrame.from_ndarray(numbered_picture(0)).reformat(format="yuvj420p")
             container.mux([*art.encode(picture), *art.encode(None)])
-        _write_tone(container, stream, seconds, 0)
+        _write_sound(container, stream, _tone(seconds), 0)
     return path
 
 
