@@ -13,7 +13,7 @@ from models.cuts import refined
 from models.dependencies import require
 from models.frame_description import Description, Shot
 from models.frame_extraction import FrameExtractor, TimedFrame
-from models.frame_selection import SelectedScene, Selection
+from models.frame_selection import Selection
 from models.prompt_enhancement import PromptEnhancer, SeenScene
 from models.reconstruction import Reconstructor, StemFile, result_format
 from models.record import (
@@ -30,6 +30,7 @@ from models.record import (
     Scene,
     SceneDescription,
 )
+from models.scenes import SelectedScene
 from models.text_track import SceneText
 from models.workspace import Workspace
 

@@ -82,7 +82,7 @@ def _seen(label: str) -> DetectedObject:
 def test_what_made_the_sound_is_told_in_a_line() -> None:
     film = records.film()
     for kind in ("music", "sounds"):
-        film = film.append(records.output("audio_generation", kind))  # type: ignore[arg-type]
+        film = film.append(records.output("audio_generation", kind))
     assert steps.origin_of(film) == "music by test, sounds by test, seed 1"
 
 

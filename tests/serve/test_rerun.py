@@ -64,7 +64,7 @@ def film() -> Record:
     """Of a finished run of three scenes, with three frames."""
     record = records.film()
     for part in ("music", "sounds"):
-        record = record.append(records.output("audio_generation", part))  # type: ignore[arg-type]
+        record = record.append(records.output("audio_generation", part))
     return record.append(records.output("reconstruction"))
 
 
