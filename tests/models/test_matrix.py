@@ -129,6 +129,19 @@ def made_of(case: Case, folder: Path, film: Path, samples: Samples, **options: o
     return record, folder / "result"
 
 
+def clicks_of_track(path: Path, number: int) -> list[float]:
+    """When clicks begin in one of the sound tracks; none where there is no such track."""
+    with av.open(str(path)) as container:
+        if len(container.streams.audio) <= number:
+            return []
+        resampler = av.AudioResampler(format="fltp", layout="mono", rate=RATE)
+        parts = [part for frame in container.decode(audio=number) for part in resampler.resample(frame)]
+    times = np.concatenate([(part.time or 0) + np.arange(part.samples) / RATE for part in parts])
+    loud = np.abs(np.concatenate([part.to_ndarray()[0] for part in parts]))
+    begins = times[loud > max(0.01, 0.25 * loud.max())]
+    return [float(time) for time, pause in zip(begins, np.diff(begins, prepend=-1), strict=True) if pause > 0.05]
+
+
 def decoded(path: Path) -> list[bytes]:
     with av.open(str(path)) as container:
         return [frame.to_ndarray().tobytes() for frame in container.decode(video=0)]
@@ -154,6 +167,8 @@ def test_length_packets_sync_and_tracks_are_right(tmp_path: Path, case: Case) ->
         # Transport streams frame the same units in another way.
         same = decoded if case.source in ("ts", "mpg") else packets
         assert same(result) == same(film)
+    # As a track of its own, the own sound stays in step, too.
+    assert clicks_of_track(result, 1) == pytest.approx([case.times[number] for number in own if case.sound], abs=SYNC)
     assert [track.result for track in record.tracks] == ([case.track] if case.sound else [])
 
     shown = {frame_number(image): time for image, time in pictures(result)}
