@@ -26,6 +26,9 @@ from models.record import (
     PromptEnhancementEdit,
     Record,
     Run,
+    SceneFrame,
+    ScenePromptsEdit,
+    SceneText,
 )
 
 __all__ = [
@@ -46,6 +49,9 @@ __all__ = [
     "Run",
     "RunCancelled",
     "RunFailed",
+    "SceneFrame",
+    "ScenePromptsEdit",
+    "SceneText",
     "ServiceBusy",
     "ServiceFailed",
     "ServiceUnreachable",

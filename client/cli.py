@@ -43,6 +43,13 @@ RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
 RunIds = Annotated[list[str], typer.Argument(metavar="RUN...", help="The runs' ids.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the record, and nothing else.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite OUT if it is there.")]
+Stems = Annotated[
+    bool,
+    typer.Option(
+        "--stems",
+        help="Write what the sound is made of beside the result, too: music, sounds, the video's own sound, the mix.",
+    ),
+]
 _OUT = "Where the result goes: a file, a folder, or - for stdout."
 
 
@@ -83,6 +90,7 @@ def enhance(
             rich_help_panel=PANEL,
         ),
     ] = None,
+    stems: Stems = False,
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
     force: Force = False,
@@ -95,7 +103,7 @@ def enhance(
     path = source if isinstance(source, Path) else None
     beside = str(path.parent) if path else STDOUT
     stem = path.stem if path else "stdin"
-    delivery = delivery_to(output or beside, stem=stem, source=path, as_json=as_json, force=force)
+    delivery = delivery_to(output or beside, stem=stem, source=path, stems=stems, as_json=as_json, force=force)
     delivery.refuse_to_lose(likely_format=likely_format(file, options))
 
     def start(view: View) -> Run:
@@ -122,6 +130,7 @@ def rerun(
             help=f"{_OUT} A file's ending chooses the format. Default: NEW_RUN.immersivaudio.EXT in this folder.",
         ),
     ] = None,
+    stems: Stems = False,
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
     force: Force = False,
@@ -131,7 +140,7 @@ def rerun(
     options = format_from(output, changes_from(given))
     changes = options.model_dump(mode="json", exclude_unset=True)
     edits = edits_from(given)
-    delivery = delivery_to(output or ".", as_json=as_json, force=force)
+    delivery = delivery_to(output or ".", stems=stems, as_json=as_json, force=force)
     delivery.refuse_to_lose(likely_format="")
 
     def start(view: View) -> Run:
@@ -148,12 +157,15 @@ def follow(
     output: Annotated[
         str | None, typer.Option("-o", "--output", metavar="OUT", help=f"{_OUT} Default: the result is not fetched.")
     ] = None,
+    stems: Stems = False,
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
     force: Force = False,
 ) -> None:
     """Watch a run, from its beginning to its end; with -o, write its result."""
-    delivery = delivery_to(output, as_json=as_json, force=force) if output else None
+    if stems and not output:
+        raise typer.BadParameter("the stems go beside the result: give -o OUT", param_hint="--stems")
+    delivery = delivery_to(output, stems=stems, as_json=as_json, force=force) if output else None
     if delivery:
         delivery.refuse_to_lose(likely_format="")
     with exit_codes(), _service(server) as service:

@@ -14,8 +14,9 @@ from typing import Any, Self
 
 import httpx
 
+from client.artifacts import result_name
 from client.files import Source, Target, opened, opened_if_given, whole
-from client.protocol import OnBusy, Protocol, finished, next_state, result_name
+from client.protocol import OnBusy, Protocol, finished, next_state
 from client.uploads import RESUMABLE_ABOVE, OnUpload
 from client.wire import iterate_flow, iterate_flow_async, run_flow, run_flow_async
 from models.record import Edits, Event, ModuleInfo, Options, Progress, Run
@@ -146,7 +147,8 @@ class ImmersivaudioClient:
         run_flow(self._http, self._say.delete(run_id))
 
     def download(self, run_id: str, name: str, to: Target) -> None:
-        """Write an artifact (`video`, `audio`, `music`, `sounds`, `frame`; `music-1` … of kept candidates) to a file or a stream.
+        """Write an artifact to a file or a stream: `video` or `audio`, the result; `music`, `sounds`, `original`, `mix`, what its
+        sound is made of; `descriptions`, the scenes in words, as WebVTT; `frame`; `music-1` … of kept candidates.
 
         A file appears whole or not at all, and replaces what is there. A broken connection is taken up again.
         """

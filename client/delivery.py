@@ -7,10 +7,10 @@ from pathlib import Path
 
 import typer
 
+from client.artifacts import candidate_endings, description_endings, result_name, stem_endings
 from client.client import ImmersivaudioClient
 from client.exit_codes import say
 from client.files import Source
-from client.protocol import candidate_names, result_name
 from models.record import AUDIO_FORMATS, VIDEO_FORMATS, Options, Run
 
 STDOUT = "-"
@@ -31,6 +31,8 @@ class Delivery:
     """None: the run's id."""
     source: Path | None = None
     """The input, which is never written over."""
+    stems: bool = False
+    """Whether what the sound is made of is written, too."""
     as_json: bool
     force: bool
 
@@ -40,30 +42,42 @@ class Delivery:
             self._refuse_to_lose(self._path(self.folder, self.stem or "", likely_format))
 
     def deliver(self, service: ImmersivaudioClient, run: Run) -> None:
-        """Write the result, with kept candidates beside it, and to stdout its path, or the record, or the result itself."""
-        candidates = candidate_names(run)
+        """Write the result, with what else is wanted beside it, and to stdout its path, or the record, or the result itself."""
+        others = self._others(run)
         if self.folder is None:
             service.download(run.id, result_name(run), sys.stdout.buffer)
-            if candidates:
-                say("the candidates stay with the service: give -o OUT to have them, too")
+            for kind in others:
+                say(f"{kind} stay with the service: give -o OUT to have them, too")
             return
         made = run.record.reconstruction.format if run.record.reconstruction else "mp4"
         ending = _format_named_by(self.name)
         if ending not in (None, made):
             raise typer.BadParameter(f"{self.name} ends in .{ending}, the result is {made}", param_hint="--output")
         path = self._path(self.folder, self.stem or _as_name(run.id), made)
-        beside = {name: path.with_name(f"{path.stem}.{name}.flac") for name in candidates}
-        for file in (path, *beside.values()):
+        beside = {
+            kind: {name: path.with_name(f"{path.stem}.{name}.{ending}") for name, ending in endings.items()}
+            for kind, endings in others.items()
+        }
+        for file in (path, *(file for files in beside.values() for file in files.values())):
             self._refuse_to_lose(file)
         service.download(run.id, result_name(run), path)
-        for name, file in beside.items():
-            service.download(run.id, name, file)
-        if beside:
-            say(f"the candidates are beside it: {', '.join(file.name for file in beside.values())}")
+        for kind, files in beside.items():
+            for name, file in files.items():
+                service.download(run.id, name, file)
+            say(f"{kind} are beside it: {', '.join(file.name for file in files.values())}")
         if self.as_json:
             print_record(run)
         else:
             sys.stdout.buffer.write(os.fsencode(path) + b"\n")
+
+    def _others(self, run: Run) -> dict[str, dict[str, str]]:
+        """What is written beside the result, as it is called: names of artifacts, and endings of their files."""
+        found = {
+            "the candidates": candidate_endings(run),
+            "the stems": stem_endings(run) if self.stems else {},
+            "the descriptions": description_endings(run),
+        }
+        return {kind: endings for kind, endings in found.items() if endings}
 
     def _path(self, folder: Path, stem: str, ending: str) -> Path:
         return folder / (self.name or f"{stem}.immersivaudio.{ending}")
@@ -78,7 +92,7 @@ class Delivery:
 
 
 def delivery_to(
-    output: str, *, stem: str | None = None, source: Path | None = None, as_json: bool, force: bool
+    output: str, *, stem: str | None = None, source: Path | None = None, stems: bool = False, as_json: bool, force: bool
 ) -> Delivery:
     """To a file, a folder, or stdout. Raises typer.BadParameter when nothing can be written there."""
     if output == STDOUT:
@@ -86,14 +100,14 @@ def delivery_to(
             raise typer.BadParameter("--json and the result both want stdout: give -o OUT")
         if sys.stdout.isatty():
             raise typer.BadParameter("the result is not for a terminal: give -o OUT, or redirect stdout")
-        return Delivery(folder=None, as_json=as_json, force=force)
+        return Delivery(folder=None, stems=stems, as_json=as_json, force=force)
     path = Path(output)
     folder, name = (path, None) if path.is_dir() else (path.parent, path.name)
     if not folder.is_dir():
         raise typer.BadParameter(f"there is no folder {folder}", param_hint="--output")
     if not os.access(folder, os.W_OK):
         raise typer.BadParameter(f"nothing can be written into {folder}", param_hint="--output")
-    return Delivery(folder=folder, name=name, stem=stem, source=source, as_json=as_json, force=force)
+    return Delivery(folder=folder, name=name, stem=stem, source=source, stems=stems, as_json=as_json, force=force)
 
 
 def source_from(file: str) -> Source:

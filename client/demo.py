@@ -6,10 +6,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from client.artifacts import result_name
 from client.client import ImmersivaudioClient
 from client.errors import ClientError
 from client.local_service import local_service
-from client.protocol import finished, result_name
+from client.protocol import finished
 from client.sample import build_sample
 from client.view import view_for
 

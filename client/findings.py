@@ -6,10 +6,24 @@ Names, descriptions and messages come from files and models that nobody here wro
 from collections import Counter
 from collections.abc import Callable
 
-from models.record import AudioGeneration, Cause, DetectedObject, Module, ModuleRetried, Progress, Record, Run, Stem
+from client import scenes
+from models.record import (
+    AudioGeneration,
+    Cause,
+    DetectedObject,
+    KeptTrack,
+    Module,
+    ModuleRetried,
+    Progress,
+    Reconstruction,
+    Record,
+    Run,
+    Stem,
+)
 
 LABELS_SHOWN = 12
 
+_KINDS = {"audio": "sound track", "subtitle": "subtitle track", "attachment": "attachment", "data": "data track"}
 _CAUSES: dict[Cause, str] = {
     "worker_died": "worker died",
     "deadline": "took too long",
@@ -148,34 +162,6 @@ def _labels(objects: tuple[DetectedObject, ...]) -> list[str]:
     return list(dict.fromkeys(found.label for found in objects))
 
 
-def _frame_selection(record: Record) -> list[str]:
-    found = record.frame_selection
-    if not found or not record.selected:
-        return []
-    return [f"frame {found.index} of 0–{len(record.pictures) - 1}, at {record.selected.seconds:.2f} s"]
-
-
-def _frame_description(record: Record) -> list[str]:
-    found = record.frame_description
-    if not found:
-        return []
-    mood = f"mood: valence {found.mood.valence:+.2f}, arousal {found.mood.arousal:+.2f}" if found.mood else ""
-    return [found.text, *([mood] if mood else [])]
-
-
-def _prompt_enhancement(record: Record) -> list[str]:
-    found = record.prompt_enhancement
-    if not found:
-        return []
-    wanted = record.video_input.options
-    prompts = {
-        "music": found.music_prompt if wanted.music else "",
-        "sounds": found.sound_prompt if wanted.sounds else "",
-        "avoid": found.negative_prompt,
-    }
-    return [f"{kind}: {prompt}" for kind, prompt in prompts.items() if prompt]
-
-
 def _audio_generation(record: Record) -> list[str]:
     found = record.audio_generation
     if not found:
@@ -190,6 +176,8 @@ def _audio_generation(record: Record) -> list[str]:
 
 def _stem(stem: Stem) -> str:
     parts = [f"{stem.kind}: {stem.duration_seconds:.1f} s", f"seed {stem.seed}"]
+    if stem.later_prompts:
+        parts.append(_count(1 + len(stem.later_prompts), "scene"))
     if stem.steps is not None:
         parts.append(_count(stem.steps, "step"))
     if stem.candidates > 1:
@@ -226,8 +214,27 @@ def _reconstruction(record: Record) -> list[str]:
         peak = f", peak {found.true_peak_dbtp:.1f} dBTP" if found.true_peak_dbtp is not None else ""
         lines.append(f"loudness {found.integrated_lufs:.1f} LUFS{peak}")
     if found.original_used:
-        lines.append("with the video's own sound")
-    return [*lines, *found.notes]
+        lowered = f", the rest lowered for {found.ducked_seconds:.1f} s of it" if found.ducked_seconds else ""
+        lines.append(f"with the video's own sound{lowered}")
+    return [*lines, *_tracks(found), *_files(found), *found.notes]
+
+
+def _tracks(found: Reconstruction) -> list[str]:
+    """What became of the source's other streams: how many are there as they were, and which are not."""
+    same = Counter(_KINDS[track.kind] for track in found.tracks if track.result == "copied")
+    kept = ", ".join(_count(number, kind) for kind, number in same.items())
+    changed = (_changed(track) for track in found.tracks if track.result != "copied")
+    return [*([f"kept: {kept}"] if kept else []), *changed]
+
+
+def _changed(track: KeptTrack) -> str:
+    why = f": {track.reason}" if track.reason else ""
+    return f"{_KINDS[track.kind]} (stream {track.index}) {track.result}{why}"
+
+
+def _files(found: Reconstruction) -> list[str]:
+    names = ", ".join(found.files.by_name)
+    return [f"also there: {names}"] if names else []
 
 
 def _rate(sample_rate: int, channels: int) -> str:
@@ -247,9 +254,9 @@ _FINDINGS: dict[Module, Callable[[Record], list[str]]] = {
     "video_input": _video_input,
     "frame_extraction": _frame_extraction,
     "object_detection": _object_detection,
-    "frame_selection": _frame_selection,
-    "frame_description": _frame_description,
-    "prompt_enhancement": _prompt_enhancement,
+    "frame_selection": scenes.selected,
+    "frame_description": scenes.described,
+    "prompt_enhancement": scenes.prompted,
     "audio_generation": _audio_generation,
     "reconstruction": _reconstruction,
 }

@@ -12,7 +12,16 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from pydantic import BaseModel, ValidationError
 
-from models.record import Edits, FrameDescriptionEdit, FrameSelectionEdit, Options, PromptEnhancementEdit
+from models.record import (
+    Edits,
+    FrameDescriptionEdit,
+    FrameSelectionEdit,
+    Options,
+    PromptEnhancementEdit,
+    SceneFrame,
+    ScenePromptsEdit,
+    SceneText,
+)
 
 PANEL = "What to make"
 RERUN_PANEL = "What to change (all else stays as it was)"
@@ -27,28 +36,38 @@ class _Edit(NamedTuple):
     kind: type[BaseModel]
     metavar: str
     told: str
+    in_scene: type[BaseModel] | None
+    """The same field of one scene alone; None where all scenes have it together."""
 
 
 _EDITS = {
     "frame": _Edit(
-        "frame_selection", "index", FrameSelectionEdit, "N", "Describe this frame instead of the selected one, counted from 0."
+        "frame_selection", "index", FrameSelectionEdit, "N", "Describe this frame instead of the selected one, counted from 0.",
+        SceneFrame,
     ),
     "description": _Edit(
-        "frame_description", "text", FrameDescriptionEdit, "TEXT", "Your description of the picture, instead of the model's."
+        "frame_description", "text", FrameDescriptionEdit, "TEXT", "Your description of the picture, instead of the model's.",
+        SceneText,
     ),
     "edit_music_prompt": _Edit(
         "prompt_enhancement", "music_prompt", PromptEnhancementEdit, "TEXT",
         "The whole prompt for the music, instead of the composed one. (--music-prompt only leads the composed one.)",
+        ScenePromptsEdit,
     ),
     "edit_sound_prompt": _Edit(
         "prompt_enhancement", "sound_prompt", PromptEnhancementEdit, "TEXT",
-        "The whole prompt for the sound effects, instead of the composed one.",
+        "The whole prompt for the sound effects, instead of the composed one.", ScenePromptsEdit,
     ),
     "edit_negative_prompt": _Edit(
         "prompt_enhancement", "negative_prompt", PromptEnhancementEdit, "TEXT",
-        "The whole negative prompt, instead of the composed one.",
+        "The whole negative prompt, instead of the composed one. It is that of all scenes.", None,
     ),
 }  # fmt: skip
+_SCENE = "in_scene"
+_SCENE_TOLD = (
+    "The scene that the flags below are about, counted from 0, as `immersivaudio show` counts them; "
+    "the other scenes keep what they have. Without it, prompts are for all scenes."
+)
 
 
 def with_flags(flags: Iterable[inspect.Parameter]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -73,19 +92,10 @@ def option_flags(*, rerun: bool = False) -> list[inspect.Parameter]:
 
 
 def edit_flags() -> list[inspect.Parameter]:
-    """A keyword parameter for each output that a rerun may replace."""
-    return [
-        _parameter(
-            name,
-            typer.Option(
-                _flag(name),
-                metavar=edit.metavar,
-                help=f"{edit.told} ({_in_words(_schema(edit.kind, edit.field))})",
-                rich_help_panel=EDITS_PANEL,
-            ),
-        )
-        for name, edit in _EDITS.items()
-    ]
+    """A keyword parameter for each output that a rerun may replace, and one for the scene in which it does."""
+    scene = _edit_flag(_SCENE, SceneText, "scene", metavar="N", told=_SCENE_TOLD)
+    flags = (_edit_flag(name, it.kind, it.field, metavar=it.metavar, told=it.told) for name, it in _EDITS.items())
+    return [scene, *flags]
 
 
 def changes_from(given: dict[str, Any]) -> Options:
@@ -114,17 +124,27 @@ def options_from(given: dict[str, Any]) -> Options:
 
 def edits_from(given: dict[str, Any]) -> Edits:
     """The outputs that these flags replace. Raises typer.BadParameter, which says what is allowed."""
-    wanted: dict[str, dict[str, Any]] = {}
-    for name, edit in _EDITS.items():
-        if given[name] is not None:
-            wanted.setdefault(edit.module, {})[edit.field] = given[name]
+    scene, wanted = given[_SCENE], {name: given[name] for name in _EDITS if given[name] is not None}
+    edits: dict[str, dict[str, Any]] = {}
+    for name, value in wanted.items():
+        edit = _EDITS[name]
+        if scene is None:
+            edits.setdefault(edit.module, {})[edit.field] = value
+        elif edit.in_scene is None:
+            raise typer.BadParameter(f"{_flag(name)} is for all scenes: leave {_flag(_SCENE)} out")
+        else:
+            edits.setdefault(edit.module, {"scenes": [{"scene": scene}]})["scenes"][0][edit.field] = value
+    if scene is not None and not wanted:
+        raise typer.BadParameter("it says where, but not what: give --frame, --description …", param_hint=_flag(_SCENE))
     try:
-        return Edits.model_validate(wanted)
+        return Edits.model_validate(edits)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        name = next(name for name, edit in _EDITS.items() if (edit.module, edit.field) == first["loc"])
-        schema = _schema(_EDITS[name].kind, _EDITS[name].field)
-        raise _not_allowed(name, first["input"], schema) from None
+        module, field = first["loc"][0], first["loc"][-1]
+        if field == "scene":
+            raise _not_allowed(_SCENE, first["input"], _schema(SceneText, "scene")) from None
+        name = next(name for name, edit in _EDITS.items() if (edit.module, edit.field) == (module, field))
+        raise _not_allowed(name, first["input"], _schema(_EDITS[name].kind, _EDITS[name].field)) from None
 
 
 def bounds(name: str) -> str:
@@ -148,7 +168,7 @@ def _in_words(schema: dict[str, Any]) -> str:
         return f"at most {schema['maxLength']} characters"
     words = [f"{word} {schema[key]}" for key, word in _BOUNDS.items() if key in schema]
     kind = "a whole number" if schema["type"] == "integer" else "a number"
-    return f"{kind} {', '.join(words)}"
+    return f"{kind} {', '.join(words)}" + (f", or {schema['const']}" if "const" in schema else "")
 
 
 def _option_flag(name: str, *, rerun: bool) -> inspect.Parameter:
@@ -164,9 +184,15 @@ def _option_flag(name: str, *, rerun: bool) -> inspect.Parameter:
         )
         return _parameter(name, declared, boolean=True)
     default = "" if rerun or optional else f"; default {schema['default']}"
-    metavar = "FORMAT" if "enum" in schema else _METAVARS[schema["type"]]
+    metavar = name.rpartition("_")[2].upper() if "enum" in schema else _METAVARS[schema["type"]]
+    metavar += f"|{schema['const']}" if "const" in schema else ""
     told = f"{told} ({_in_words(schema)}{default})"
     return _parameter(name, typer.Option(_flag(name), metavar=metavar, help=told, rich_help_panel=_panel(rerun)))
+
+
+def _edit_flag(name: str, kind: type[BaseModel], field: str, *, metavar: str, told: str) -> inspect.Parameter:
+    told = f"{told} ({_in_words(_schema(kind, field))})"
+    return _parameter(name, typer.Option(_flag(name), metavar=metavar, help=told, rich_help_panel=EDITS_PANEL))
 
 
 def _parameter(name: str, declared: Any, *, boolean: bool = False) -> inspect.Parameter:
@@ -185,7 +211,7 @@ def _schema(kind: type[BaseModel], name: str) -> dict[str, Any]:
     for alternative in schema.get("anyOf", ()):
         if alternative["type"] != "null":
             choices += alternative.get("enum", ())
-            schema |= alternative
+            schema = alternative | schema  # the first says the type
     return schema | ({"enum": choices} if choices else {})
 
 

@@ -21,7 +21,6 @@ from client.uploads import RESUMABLE_ABOVE, OnUpload, Uploads
 from models.record import (
     REFERENCE_BYTES,
     TERMINAL,
-    VIDEO_FORMATS,
     Edits,
     Event,
     ModuleInfo,
@@ -255,19 +254,6 @@ def finished(run: Run) -> Run:
     if run.status == "cancelled":
         raise RunCancelled(run)
     return run
-
-
-def candidate_names(run: Run) -> tuple[str, ...]:
-    """Names of the artifacts that are the run's kept candidates: music-1, music-2 and so on."""
-    made = run.record.audio_generation
-    return tuple(name for stem in made.stems for name in stem.kept) if made else ()
-
-
-def result_name(run: Run) -> str:
-    """Name of the artifact that is the run's result. Raises ValueError for a run that has none."""
-    if run.record.reconstruction is None:
-        raise ValueError(f"run {run.id} has no result")
-    return "video" if run.record.reconstruction.format in VIDEO_FORMATS else "audio"
 
 
 def _run_path(run_id: str) -> str:

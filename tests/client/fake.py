@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 from starlette.datastructures import Headers, UploadFile
 
-from client.protocol import candidate_names
+from client.artifacts import candidate_endings, description_endings, stem_endings
 from models.record import (
     TERMINAL,
     Cancelled,
@@ -145,7 +145,9 @@ class Fake:
     async def get_artifact(self, run_id: str, name: str, request: Request) -> Response:
         if self.bucket:
             return RedirectResponse(f"{self.bucket}/bucket/{name}?signature=secret")
-        if run_id not in {RUN_ID, RERUN_ID} or name not in {"video", "audio", *candidate_names(fold(run_id, self.log))}:
+        run = fold(run_id, self.log)
+        there = {"video", "audio", *candidate_endings(run), *stem_endings(run), *description_endings(run)}
+        if run_id not in {RUN_ID, RERUN_ID} or name not in there:
             return problem(404, f"run {run_id} has no artifact {name}")
         return await self.get_object(name, request)
 

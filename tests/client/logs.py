@@ -8,12 +8,14 @@ from models.record import (
     DetectedObject,
     Event,
     Failed,
+    Files,
     Finished,
     Frame,
     FrameDescription,
     FrameExtraction,
     FrameObjects,
     FrameSelection,
+    KeptTrack,
     ModuleDone,
     ModuleRetried,
     Mood,
@@ -23,6 +25,10 @@ from models.record import (
     PromptEnhancement,
     RankedCandidate,
     Reconstruction,
+    Scene,
+    SceneDescription,
+    ScenePrompt,
+    ScenePrompts,
     Started,
     Stem,
     StemKind,
@@ -147,6 +153,46 @@ def a_choice(came: VideoInput) -> tuple[Event, ...]:
         else event
         for event in a_log(came)
     )
+
+
+def of_scenes(came: VideoInput) -> tuple[Event, ...]:
+    """The log of a whole run of a video of two scenes that has sound and subtitles of its own."""
+    spans = ((0, 5.04, 4), (5.04, 12, 7))
+    changed: dict[str, dict[str, object]] = {
+        "frame_selection": {
+            "scenes": tuple(
+                Scene(start_seconds=start, end_seconds=end, index=index, path=f"frames/{index}.jpg")
+                for start, end, index in spans
+            )
+        },
+        "frame_description": {"later": (SceneDescription(text="A road.", mood=Mood(valence=-0.1, arousal=0.6)),)},
+        "prompt_enhancement": {"later": (ScenePrompts(music_prompt="fast music", sound_prompt="cars"),)},
+        "reconstruction": {
+            "original_used": True,
+            "ducked_seconds": 3.25,
+            "tracks": (
+                KeptTrack(index=1, kind="audio", result="copied"),
+                KeptTrack(index=2, kind="subtitle", result="copied"),
+                KeptTrack(index=3, kind="subtitle", result="copied"),
+                KeptTrack(index=4, kind="subtitle", result="dropped", reason="mp4 holds no \x1b[1mpictures\x1b[0m"),
+            ),
+            "files": Files(mix="r/mix.flac", original="r/original.flac", descriptions="r/descriptions.vtt"),
+        },
+    }
+
+    def in_scenes(event: Event) -> Event:
+        if not isinstance(event, ModuleDone):
+            return event
+        if made := event.output.audio_generation:
+            later = (ScenePrompt(seconds=5.04, prompt="cars"),)
+            stems = tuple(stem.model_copy(update={"later_prompts": later}) for stem in made.stems)
+            return event.model_copy(update={"output": Outputs(audio_generation=AudioGeneration(stems=stems))})
+        if event.module not in changed:
+            return event
+        output = getattr(event.output, event.module).model_copy(update=changed[event.module])
+        return event.model_copy(update={"output": Outputs.model_validate({event.module: output})})
+
+    return tuple(map(in_scenes, a_log(came)))
 
 
 def a_failure(came: VideoInput, kind: str = "internal") -> tuple[Event, ...]:

@@ -15,7 +15,7 @@ from client.flags import bounds
 from models.record import ModuleInfo, Options, Record
 from tests.client.command import immersivaudio, read_to_end, start
 from tests.client.fake import RUN_ID, Fake
-from tests.client.logs import a_choice, a_failure, video_input
+from tests.client.logs import a_choice, a_failure, of_scenes, video_input
 
 
 def test_a_video_is_enhanced_beside_itself_and_only_the_path_goes_to_stdout(fake: Fake, video: Path) -> None:
@@ -58,7 +58,10 @@ def test_every_option_has_a_flag_and_goes_to_the_service_as_given(fake: Fake, vi
     given = (
         "--k 5 --no-music --sounds --music-prompt strings --sound-prompt waves --negative-prompt noise --seed 7 "
         "--steps 20 --guidance 3.5 --candidates 2 --seconds 4 --format mkv --original 0.25 --music-volume-db -6 "
-        "--sound-volume-db 3 --loudness-lufs -20 --keep-candidates --loop --reference-weight 0.2"
+        "--sound-volume-db 3 --loudness-lufs -20 --keep-candidates --loop --reference-weight 0.2 "
+        "--scenes auto --crossing-seconds 2 --original-mode keep --duck-db 6 --duck-attack-seconds 0.2 "
+        "--duck-release-seconds 1.5 --stereo-width 0.3 --fade-in-seconds 0 --fade-out-seconds 4 --stem-format wav "
+        "--descriptions"
     )
     flags = given.split()
     assert immersivaudio("enhance", video, *flags, fake=fake).exit_code == 0
@@ -67,6 +70,9 @@ def test_every_option_has_a_flag_and_goes_to_the_service_as_given(fake: Fake, vi
         k=5, music=False, music_prompt="strings", sound_prompt="waves", negative_prompt="noise", seed=7, steps=20,
         guidance=3.5, candidates=2, seconds=4, format="mkv", original=0.25, music_volume_db=-6, sound_volume_db=3,
         loudness_lufs=-20, keep_candidates=True, loop=True, reference_weight=0.2,
+        scenes="auto", crossing_seconds=2, original_mode="keep", duck_db=6, duck_attack_seconds=0.2,
+        duck_release_seconds=1.5, stereo_width=0.3, fade_in_seconds=0, fade_out_seconds=4, stem_format="wav",
+        descriptions=True,
     )  # fmt: skip
     assert set(Options.model_fields) == {
         flag[2:].replace("-", "_").removeprefix("no_") for flag in flags if flag[:2] == "--"
@@ -133,6 +139,35 @@ def test_candidates_are_no_part_of_a_result_that_goes_to_stdout(fake: Fake) -> N
     assert "give -o OUT to have them" in ended.stderr
 
 
+def test_a_number_of_scenes_is_sent_as_a_number(fake: Fake, video: Path) -> None:
+    immersivaudio("enhance", video, "--scenes", "3", fake=fake)
+    assert json.loads(fake.uploads[0][2]) == {"scenes": 3}
+
+
+def test_stems_and_descriptions_are_written_beside_the_result_when_asked_for(fake: Fake, video: Path) -> None:
+    fake.log, fake.keep_the_log = of_scenes(video_input(options=Options(descriptions=True))), True
+    ended = immersivaudio("enhance", video, "--descriptions", "--stems", fake=fake)
+    assert (ended.exit_code, ended.stdout) == (0, f"{video.with_name('sea.immersivaudio.mp4')}\n")
+    stems = [f"sea.immersivaudio.{name}.flac" for name in ("music", "sounds", "mix", "original")]
+    texts = "sea.immersivaudio.descriptions.vtt"
+    assert ended.stderr.splitlines()[-2:] == [
+        f"immersivaudio: the stems are beside it: {', '.join(stems)}",
+        f"immersivaudio: the descriptions are beside it: {texts}",
+    ]
+    assert fake.artifacts == ["video", "music", "sounds", "mix", "original", "descriptions"]
+    assert all(video.with_name(name).read_bytes() == b"the result" for name in (*stems, texts))
+
+
+def test_stems_that_nobody_asked_for_stay_with_the_service(fake: Fake, video: Path) -> None:
+    fake.log, fake.keep_the_log = of_scenes(video_input()), True
+    assert immersivaudio("enhance", video, fake=fake).exit_code == 0
+    assert fake.artifacts == ["video"]
+    assert immersivaudio("follow", RUN_ID, "--stems", "-o", video.with_name("again.mp4"), fake=fake).exit_code == 0
+    assert video.with_name("again.original.flac").exists()
+    ended = immersivaudio("follow", RUN_ID, "--stems", fake=fake)
+    assert (ended.exit_code, "the stems go beside the result: give -o OUT" in ended.stderr) == (2, True)
+
+
 def test_loudness_can_be_left_alone(fake: Fake, video: Path) -> None:
     immersivaudio("enhance", video, "--no-loudness", fake=fake)
     assert json.loads(fake.uploads[0][2]) == {"loudness_lufs": None}
@@ -149,6 +184,10 @@ def test_loudness_can_be_left_alone(fake: Fake, video: Path) -> None:
             "Invalid value for --steps: 'many' is not allowed: a whole number at least 1, at most 500",
         ),
         (["--original", "nan"], "a number at least 0, at most 1"),
+        (["--scenes", "0"], "'0' is not allowed: a whole number at least 1, at most 50, or auto"),
+        (["--scenes", "many"], "Invalid value for --scenes: 'many' is not allowed: a whole number at least 1"),
+        (["--original-mode", "mute"], "'mute' is not allowed: one of keep, duck, replace"),
+        (["--fade-in-seconds", "11"], "'11' is not allowed: a number at least 0, at most 10"),
         (["--format", "avi"], "one of mp4, mov, mkv, webm, wav, flac, mp3, m4a, ogg"),
         (["--music-prompt", "x" * 1001], "at most 1000 characters"),
         (["--no-music", "--no-sounds"], "ask for music, for sounds or for both"),

@@ -73,8 +73,27 @@ def test_every_output_that_may_be_edited_has_a_flag(fake: Fake) -> None:
             "prompt_enhancement": {"music_prompt": "drums", "sound_prompt": "thunder", "negative_prompt": ""},
         },
     }
-    fields = sum(len(kind.model_fields) for kind in map(edited, Edits.model_fields))
-    assert len(edit_flags()) == fields
+    fields = sum(len(kind.model_fields.keys() - {"scenes"}) for kind in map(edited, Edits.model_fields))
+    assert len(edit_flags()) == fields + 1  # the scene in which it is edited
+
+
+def test_one_scene_of_several_is_edited_alone(fake: Fake) -> None:
+    flags = [
+        "--frame",
+        "3",
+        "--description",
+        "A storm.",
+        "--edit-music-prompt",
+        "drums",
+        "--edit-sound-prompt",
+        "thunder",
+    ]
+    assert immersivaudio("rerun", RUN_ID, "--in-scene", "2", *flags, fake=fake).exit_code == 0
+    assert json.loads(fake.reruns[0][2])["edits"] == {
+        "frame_selection": {"scenes": [{"scene": 2, "index": 3}]},
+        "frame_description": {"scenes": [{"scene": 2, "text": "A storm."}]},
+        "prompt_enhancement": {"scenes": [{"scene": 2, "music_prompt": "drums", "sound_prompt": "thunder"}]},
+    }
 
 
 def edited(module: str) -> type[Edits]:
@@ -89,6 +108,17 @@ def edited(module: str) -> type[Edits]:
         (["--frame", "first"], "'first' is not allowed: a whole number at least 0"),
         (["--description", "x" * 1001], "Invalid value for --description"),
         (["--edit-music-prompt", "x" * 4001], "at most 4000 characters"),
+        (
+            ["--in-scene", "50", "--description", "x"],
+            "Invalid value for --in-scene: '50' is not allowed: a whole number",
+        ),
+        (["--in-scene", "1", "--frame", "-1"], "Invalid value for --frame: '-1' is not allowed"),
+        (["--in-scene", "1", "--edit-sound-prompt", "x" * 4001], "at most 4000 characters"),
+        (["--in-scene", "1"], "Invalid value for --in-scene: it says where, but not what"),
+        (
+            ["--in-scene", "1", "--edit-negative-prompt", "x"],
+            "--edit-negative-prompt is for all scenes: leave --in-scene",
+        ),
         (["--no-music", "--no-sounds"], "ask for music, for sounds or for both"),
         (["--format", "mp4", "-o", "x.wav"], "OUT ends in .wav, --format says mp4"),
         (["-o", "there.mp4"], "there.mp4 is there already: give --force to overwrite it"),

@@ -20,12 +20,15 @@ from models.record import (
     Options,
     Outputs,
     Progress,
+    PromptEnhancement,
     RankedCandidate,
     Record,
     Reference,
+    ScenePrompts,
     Started,
+    fold,
 )
-from tests.client.logs import a_cancellation, a_failure, a_log, a_rerun, a_rocky_run, stem, video_input
+from tests.client.logs import a_cancellation, a_failure, a_log, a_rerun, a_rocky_run, of_scenes, stem, video_input
 
 
 def drawn(*messages: Event | Progress, width: int = 100) -> str:
@@ -159,6 +162,35 @@ def test_of_candidates_that_were_ranked_it_is_told_which_was_chosen(chosen: int,
     made = AudioGeneration(stems=(stem("music").model_copy(update=changed),))
     record = Record(video_input=video_input()).append(Outputs(audio_generation=made))
     assert findings(record, "audio_generation") == [f"music: 12.0 s, seed 7, {told} (score 0.51)"]
+
+
+def test_of_several_scenes_each_is_told_with_its_number() -> None:
+    record = fold("run", of_scenes(video_input())).record
+    assert findings(record, "frame_selection") == [
+        "2 scenes, frames 0–9", "scene 0: 0.00–5.04 s, frame 4", "scene 1: 5.04–12.00 s, frame 7",
+    ]  # fmt: skip
+    assert findings(record, "frame_description")[1] == "scene 1: A road. (valence -0.10, arousal +0.60)"
+    assert findings(record, "prompt_enhancement") == [
+        "scene 0: music: calm music; sounds: waves", "scene 1: music: fast music; sounds: cars", "avoid: noise",
+    ]  # fmt: skip
+    assert findings(record, "audio_generation")[0] == "music: 12.0 s, seed 7, 2 scenes"
+
+
+def test_of_very_many_scenes_the_first_are_told() -> None:
+    prompts = tuple(ScenePrompts(music_prompt=f"song {number}", sound_prompt="") for number in range(1, 15))
+    made = PromptEnhancement(model="m", music_prompt="song 0", sound_prompt="", negative_prompt="", later=prompts)
+    told = findings(Record(video_input=video_input()).append(Outputs(prompt_enhancement=made)), "prompt_enhancement")
+    assert told[-2:] == ["scene 11: music: song 11", "and 3 more scenes"]
+
+
+def test_what_became_of_the_sources_own_tracks_is_told() -> None:
+    record = fold("run", of_scenes(video_input())).record
+    assert findings(record, "reconstruction")[2:] == [
+        "with the video's own sound, the rest lowered for 3.2 s of it",
+        "kept: 1 sound track, 2 subtitle tracks",
+        "subtitle track (stream 4) dropped: mp4 holds no [1mpictures [0m",
+        "also there: mix, original, descriptions",
+    ]
 
 
 def test_of_many_kinds_of_objects_the_most_frequent_are_named() -> None:
