@@ -1,0 +1,66 @@
+"""`video_input`: what came in."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from models.record.options import Options
+from models.schema import Frozen
+
+
+class Stream(Frozen):
+    """One stream of the source file."""
+
+    index: int
+    kind: Literal["video", "audio", "subtitle", "data", "attachment"]
+    codec: str
+    language: str | None = None
+    title: str | None = None
+
+
+class Reference(Frozen):
+    """A sound that the result is to sound like, where the model can listen."""
+
+    token: str = Field(pattern=r"^[0-9a-f]{32}$")
+    """MD5 of the bytes that were sent."""
+    name: str
+    """The user's name of the file: for people to read, never part of a path."""
+    path: str
+    """Key of what is listened to: the sound's beginning, as 48 kHz mono FLAC."""
+    seconds: float = Field(gt=0)
+    """How long that is."""
+
+
+class VideoInput(Frozen):
+    """`video_input`: what came in, and what is asked for."""
+
+    token: str = Field(pattern=r"^[0-9a-f]{32}$")
+    """MD5 of the file's bytes."""
+    name: str
+    """The user's name of the file: for people to read, never part of a path."""
+    media: Literal["video", "image"]
+    path: str
+    """Key of the source file."""
+    container: str
+    """Short name of the container or image format, as in a file's ending: mp4, mkv, jpeg."""
+    size_bytes: int = Field(ge=1)
+    duration_seconds: float | None
+    """How long the picture is shown, first frame to the end of the last. None for a still image."""
+    start_seconds: float = 0
+    """Presentation time of the first frame; other times in the record count from it."""
+    width: int
+    """Pixels, as displayed (rotation and sample aspect ratio applied)."""
+    height: int
+    frame_rate: float | None
+    """Average frames per second. None for a still image."""
+    has_audio: bool
+    """Whether the source has a sound stream that can be decoded."""
+    streams: tuple[Stream, ...]
+    options: Options
+    reference: Reference | None = None
+    """What the sound is to be like, beside the words."""
+
+    @property
+    def result_seconds(self) -> float:
+        """How long the result is: as long as the picture, or as asked for a still image."""
+        return self.options.seconds if self.duration_seconds is None else self.duration_seconds
