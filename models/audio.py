@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,13 @@ from models.errors import StorageFull
 
 STEM_SAMPLE_RATE = 48_000  # Hz
 STEM_CHANNELS = 2
+FLOAT_WAV: dict[str, Any] = {
+    "samplerate": STEM_SAMPLE_RATE,
+    "channels": STEM_CHANNELS,
+    "subtype": "FLOAT",
+    "format": "RF64",
+}
+"""What `soundfile` is to write of sound that is worked on: 32-bit float, and of any length."""
 
 BLOCK = 2**18  # samples of a stem that are made and written at a time, 5.5 s
 LOOP_FADE_SECONDS = 1.0  # of a long loop that are its end and its beginning at once

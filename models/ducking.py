@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from models.audio import STEM_CHANNELS, STEM_SAMPLE_RATE, space_for
+from models.audio import STEM_CHANNELS, STEM_SAMPLE_RATE, Samples
 from models.errors import MediaToolFailed
-from models.levels import CHUNK, GRID, SILENT_LUFS, Curve, chunks, drawn
+from models.levels import GRID, SILENT_LUFS, Curve, chunks, drawn
+from models.record import Options
 from models.schema import Frozen
 
 FRAME = STEM_SAMPLE_RATE // 100  # samples of which the level is taken
@@ -94,64 +95,53 @@ def listen(path: Path, *, rumble_hertz: float) -> Heard:
         return Heard(file.frames, _dbfs(peak), _dbfs(audible), 10 * math.log10(max(loudest, 1e-12)), levels)
 
 
-@dataclass(frozen=True)
 class Ducking:
-    """By how much and how fast is made room."""
+    """The gain that makes room for an own sound. A gain that `loops` goes over from its end into its beginning."""
 
-    settings: DuckingSettings
-    decibels: float
-    attack_seconds: float
-    release_seconds: float
-    loops: bool
-    """The gain's end goes over into its beginning."""
+    def __init__(self, heard: Heard, settings: DuckingSettings, *, options: Options, loops: bool) -> None:
+        self._options = options
+        self._hold = settings.hold_seconds
+        self._samples = heard.samples
+        self._begins, self._ends = _when(heard, settings, loops=loops)
+        self.ducked_seconds = 0.0
+        """For how long the gain was below half of the way down, in decibels, where it was asked for."""
 
-    def write(self, heard: Heard, path: Path) -> float:
-        """Write the gain, as long as that sound: mono, 32-bit float. Raises StorageFull, Cancelled.
+    def gain(self, start: int, length: int) -> Samples:
+        """The gain from the sample `start` on, which is a whole millisecond: shape (length,)."""
+        borders = np.minimum(start + GRID * np.arange(math.ceil(length / GRID) + 1), self._samples)
+        depth = self._depth(borders / STEM_SAMPLE_RATE)
+        self.ducked_seconds += float(np.diff(borders)[depth[:-1] > 0.5].sum() / STEM_SAMPLE_RATE)
+        return drawn(10 ** (-self._options.duck_db * depth / 20), length)
 
-        Returns for how many seconds it is below half of the way down, in decibels.
-        """
-        import soundfile
-
-        begins, ends = self._when(heard)
-        form = {"samplerate": STEM_SAMPLE_RATE, "channels": 1, "subtype": "FLOAT", "format": "RF64"}
-        lowered = 0
-        with space_for(path), soundfile.SoundFile(path, "w", **form) as file:
-            for start in range(0, heard.samples, CHUNK):
-                length = min(CHUNK, heard.samples - start)
-                borders = start + GRID * np.arange(math.ceil(length / GRID) + 1)
-                depth = self._depth(np.minimum(borders, heard.samples) / STEM_SAMPLE_RATE, begins, ends)
-                lowered += int(np.count_nonzero(depth[:-1] > 0.5))
-                file.write(drawn(10 ** (-self.decibels * depth / 20), length))
-        return lowered * GRID / STEM_SAMPLE_RATE
-
-    def _when(self, heard: Heard) -> tuple[Curve, Curve]:
-        """Beginnings and ends, in seconds, of what is heard, in order; of a loop, in the turns before and after too."""
-        threshold = self._threshold(heard.levels)
-        held = np.diff(heard.levels > threshold - self.settings.hysteresis_db, prepend=False, append=False)
-        borders = np.flatnonzero(held)
-        loud = np.append(heard.levels > threshold, False)
-        runs = borders.reshape(-1, 2)[np.logical_or.reduceat(loud, borders)[::2]] * (FRAME / STEM_SAMPLE_RATE)
-        turn = heard.samples / STEM_SAMPLE_RATE
-        runs = np.minimum(runs, turn)
-        if self.loops:
-            runs = np.concatenate([runs - turn, runs, runs + turn])
-        # Before the first and behind the last there is none that has a say.
-        runs = np.concatenate([[[-np.inf, -np.inf]], runs, [[np.inf, np.inf]]])
-        return runs[:, 0], runs[:, 1]
-
-    def _threshold(self, levels: npt.NDArray[np.float32]) -> float:
-        noise = float(np.percentile(levels, _FLOOR))
-        lifted = min(noise + self.settings.above_noise_db, self.settings.noise_threshold_dbfs)
-        return max(self.settings.threshold_dbfs, lifted)
-
-    def _depth(self, seconds: Curve, begins: Curve, ends: Curve) -> Curve:
+    def _depth(self, seconds: Curve) -> Curve:
         """How much of the way down the gain is at these times, 0 to 1."""
-        last = np.searchsorted(begins, seconds, "right") - 1
-        following = np.minimum(np.searchsorted(ends, seconds, "right"), len(ends) - 1)
-        falling = 1 - (begins[following] - seconds) / self.attack_seconds
-        rising = 1 - (seconds - ends[last] - self.settings.hold_seconds) / self.release_seconds
+        last = np.searchsorted(self._begins, seconds, "right") - 1
+        following = np.minimum(np.searchsorted(self._ends, seconds, "right"), len(self._ends) - 1)
+        falling = 1 - (self._begins[following] - seconds) / self._options.duck_attack_seconds
+        rising = 1 - (seconds - self._ends[last] - self._hold) / self._options.duck_release_seconds
         depth: Curve = np.clip(np.maximum(falling, rising), 0, 1)
         return depth
+
+
+def _when(heard: Heard, settings: DuckingSettings, *, loops: bool) -> tuple[Curve, Curve]:
+    """Beginnings and ends, in seconds, of what is heard, in order; of a loop, in the turns before and after too."""
+    threshold = _threshold(heard.levels, settings)
+    held = np.diff(heard.levels > threshold - settings.hysteresis_db, prepend=False, append=False)
+    borders = np.flatnonzero(held)
+    loud = np.append(heard.levels > threshold, False)
+    runs = borders.reshape(-1, 2)[np.logical_or.reduceat(loud, borders)[::2]] * (FRAME / STEM_SAMPLE_RATE)
+    turn = heard.samples / STEM_SAMPLE_RATE
+    runs = np.minimum(runs, turn)
+    if loops:
+        runs = np.concatenate([runs - turn, runs, runs + turn])
+    # Before the first and behind the last there is none that has a say.
+    runs = np.concatenate([[[-np.inf, -np.inf]], runs, [[np.inf, np.inf]]])
+    return runs[:, 0], runs[:, 1]
+
+
+def _threshold(levels: npt.NDArray[np.float32], settings: DuckingSettings) -> float:
+    lifted = min(float(np.percentile(levels, _FLOOR)) + settings.above_noise_db, settings.noise_threshold_dbfs)
+    return max(settings.threshold_dbfs, lifted)
 
 
 def _dbfs(amplitude: float) -> float:

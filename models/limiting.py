@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models.audio import STEM_CHANNELS, STEM_SAMPLE_RATE, space_for
-from models.levels import GRID, STRETCH, Curve, Levels, chunks, drawn, integrated, tenths
+from models.audio import FLOAT_WAV, space_for
+from models.levels import GRID, STRETCH, Curve, Levels, chunks, drawn, integrated, tenths, under
 
 _ATTACK = 3.0  # dB a millisecond
 _RELEASE = 0.12  # dB a millisecond
@@ -40,16 +40,15 @@ class Limiter:
         """Write what comes out for the sound at `path`, whose levels these are: 32-bit float. Raises StorageFull, Cancelled."""
         import soundfile
 
-        form = {"samplerate": STEM_SAMPLE_RATE, "channels": STEM_CHANNELS, "subtype": "FLOAT", "format": "RF64"}
         with (
             space_for(limited),
             soundfile.SoundFile(path) as read,
-            soundfile.SoundFile(limited, "w", **form) as written,
+            soundfile.SoundFile(limited, "w", **FLOAT_WAV) as written,
         ):
             for start, part in chunks(read):
                 first = start // GRID
                 gain = self._gain(drive_db, first, first + math.ceil(len(part) / GRID))
-                written.write(part * drawn(gain, len(part))[:, None])
+                written.write(under(drawn(gain, len(part)), part))
 
     def _gain(self, drive_db: float, first: int, last: int) -> Curve:
         """The gain, drive included, at every border of the milliseconds `first` to `last` (exclusive): one more than they are."""

@@ -1,24 +1,28 @@
 """The sound of the result: stems and own sound, faded unless they loop, mixed, as loud as asked, never above the true-peak ceiling.
 
-Everything streams, so memory does not grow with the film but by some bytes a millisecond. Own sound is decoded once; what it says
-about itself decides where the generated sound is lowered. The mix is read once for its levels, and its loudness reached by one gain
-for the whole film. Only where that gain would lift a peak over the ceiling does a limiter follow. Two-pass `loudnorm` would ride
-the level instead as soon as one peak is too high, costs several times as much, and lets true peaks pass.
+Everything streams, so memory does not grow with the film but by some bytes a millisecond. Own sound is decoded once, and decides
+where the generated one is lowered. Levels are taken while it is mixed, and its loudness is reached by one gain for all of it. Only
+where that would lift a peak over the ceiling does a limiter follow. Two-pass `loudnorm` would ride the level instead as soon as one
+peak is too high, costs several times as much, and lets true peaks pass.
 """
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ffmpeg
+import numpy as np
 from pydantic import Field
 
 from models import media
-from models.audio import STEM_SAMPLE_RATE
+from models.audio import FLOAT_WAV, STEM_SAMPLE_RATE, Samples, space_for
 from models.ducking import Ducking, DuckingSettings, Heard, listen
 from models.errors import MediaToolFailed, MediaToolLimit
-from models.levels import SILENT_LUFS, integrated, measure
+from models.levels import SILENT_LUFS, Levels, Meter, chunks, integrated, under
 from models.limiting import Limiter
 from models.record import Options, StemKind
 from models.schema import Frozen
@@ -124,7 +128,7 @@ class _Own:
 
 
 class Mixer:
-    """Makes one sound of stems and own sound. Writes into `folder`: at most three files of 23 MB a minute, and one of 12."""
+    """Makes one sound of stems and own sound. Writes into `folder`: at most three files of 23 MB a minute."""
 
     def __init__(self, settings: MixSettings, *, options: Options, seconds: float, folder: Path) -> None:
         self._settings = settings
@@ -139,95 +143,106 @@ class Mixer:
         be broken or silent, the stems stand alone. What loops is not faded, whatever is asked. `timeout_seconds` holds for each run
         of ffmpeg. Raises MediaToolFailed when a stem cannot be read, MediaToolLimit, StorageFull, Cancelled.
         """
-        decoded, notes = self._decoded(own, timeout_seconds)
-        path, ducked = self._mixed(stems, decoded if self._options.original > 0 else None, timeout_seconds)
+        generated = self._folder / "generated.wav"
+        sum_of_stems = together([self._stem(stem) for stem in stems])
+        with ThreadPoolExecutor(1) as beside:
+            made = beside.submit(copy_context().run, self._write, sum_of_stems, generated, timeout_seconds)
+            decoded, notes = self._decoded(own, timeout_seconds)
+            made.result()
+        options, loops = self._options, any(stem.loops for stem in stems)
+        used = decoded if options.original > 0 else None
+        ducking = None
+        if used and options.original_mode == "duck" and 0 < options.original < 1 and options.duck_db > 0:
+            ducking = Ducking(used.heard, self._settings.ducking, options=options, loops=loops)
+        path, levels = self._mixed(generated, used, ducking)
         ceiling = self._settings.true_peak_dbtp - MEASURED_TO - (self._settings.codec_headroom_db if lossy else 0)
-        levelled = self._levelled(path, ceiling, loops=any(stem.loops for stem in stems))
+        levelled = self._levelled(path, levels, ceiling, loops=loops)
         return replace(
             levelled,
-            original_used=decoded is not None and self._options.original > 0,
+            original_used=used is not None,
             own=decoded.path if decoded else None,
             own_peak_dbfs=round(decoded.heard.peak_dbfs, 2) if decoded else None,
-            ducked_seconds=ducked,
+            ducked_seconds=round(ducking.ducked_seconds, 3) if ducking else 0.0,
             notes=(*notes, *levelled.notes),
         )
 
     def _decoded(self, own: OwnSound | None, timeout_seconds: float) -> tuple[_Own | None, tuple[str, ...]]:
-        """The own sound as a file, if it is wanted and any is heard; else perhaps why not."""
+        """The own sound, if it is wanted and any is heard; else perhaps why not."""
         if own is None or self._options.original_mode == "replace":
             return None, ()
         path = self._folder / "own.wav"
         try:
-            self._write(self._cut(_own_sound(own, self._seconds)), path, timeout_seconds)
+            self._write(_own_sound(own, self._seconds), path, timeout_seconds)
             heard = listen(path, rumble_hertz=self._settings.ducking.rumble_hertz)
         except MediaToolLimit:
             raise
         except MediaToolFailed:
-            path.unlink(missing_ok=True)
             return None, (OWN_SOUND_BROKEN,)
-        if heard.silent(self._settings.silent_dbfs):
-            path.unlink()
-            return None, (OWN_SOUND_SILENT,)
-        return _Own(path, heard), ()
+        return (None, (OWN_SOUND_SILENT,)) if heard.silent(self._settings.silent_dbfs) else (_Own(path, heard), ())
 
-    def _mixed(self, stems: Sequence[StemFile], own: _Own | None, timeout_seconds: float) -> tuple[Path, float]:
-        """The mix, at the level at which it comes, and for how many seconds it is ducked."""
-        path, ducked = self._folder / "mix.wav", 0.0
-        rate = self._options.original if own else 0.0
-        parts = [together([self._stem(stem, 1 - rate) for stem in stems])] if rate < 1 else []
-        gain = self._folder / "gain.wav"
-        if own and parts and self._options.original_mode == "duck" and self._options.duck_db > 0:
-            ducked = self._ducking(loops=any(stem.loops for stem in stems)).write(own.heard, gain)
-        if ducked:
-            lowered = media.source(gain)["a:0"].filter("pan", args="stereo|c0=c0|c1=c0")
-            parts = [ffmpeg.filter([as_stereo(parts[0]), as_stereo(lowered)], "amultiply")]
-        if own:
-            sound = self._faded(as_stereo(media.source(own.path)["a:0"]))
-            parts.append(sound.filter("volume", volume=rate, precision="float"))
-        self._write(self._cut(together(parts)), path, timeout_seconds)
-        gain.unlink(missing_ok=True)
-        return path, ducked
+    def _mixed(self, generated: Path, own: _Own | None, ducking: Ducking | None) -> tuple[Path, Levels]:
+        """The mix at the level at which it comes, and its levels."""
+        import soundfile
 
-    def _ducking(self, *, loops: bool) -> Ducking:
-        options = self._options
-        return Ducking(
-            self._settings.ducking,
-            decibels=options.duck_db,
-            attack_seconds=options.duck_attack_seconds,
-            release_seconds=options.duck_release_seconds,
-            loops=loops,
-        )
+        path, meter, rate = self._folder / "mix.wav", Meter(), self._options.original
+        with ExitStack() as files:
+            files.enter_context(space_for(path))
+            made = files.enter_context(soundfile.SoundFile(generated))
+            theirs = files.enter_context(soundfile.SoundFile(own.path)) if own else None
+            mix = files.enter_context(soundfile.SoundFile(path, "w", **FLOAT_WAV))
+            for start, piece in chunks(made):
+                mixed = piece
+                if theirs is not None:
+                    mixed = piece if ducking is None else under(ducking.gain(start, len(piece)), piece)
+                    mixed *= 1 - rate
+                    mixed += rate * self._between_fades(start, theirs.read(len(piece), dtype="float32"))
+                mix.write(mixed)
+                meter.add(mixed)
+        generated.unlink()
+        return path, meter.levels()
 
-    def _stem(self, stem: StemFile, weight: float) -> Sound:
+    def _stem(self, stem: StemFile) -> Sound:
         decibels = self._options.music_volume_db if stem.kind == "music" else self._options.sound_volume_db
-        volume = weight * 10 ** (decibels / 20)
         wide = stem.kind == "sounds" and self._options.stereo_width > 0
         sound = (
             widened(stem.path, self._options.stereo_width, loops=stem.loops)
             if wide
             else as_stereo(media.source(stem.path)["a:0"])
         )
-        sound = sound.filter("volume", volume=f"{volume:.8f}", precision="float")
+        sound = sound.filter("volume", volume=f"{10 ** (decibels / 20):.8f}", precision="float")
         return (sound if stem.loops else self._faded(sound)).filter("apad")
 
     def _faded(self, sound: Sound) -> Sound:
-        settings, options, seconds = self._settings, self._options, self._seconds
-        rising, falling = options.fade_in_seconds, options.fade_out_seconds
-        rising = min(settings.fade_in_seconds, seconds / 8) if rising is None else min(rising, seconds / 2)
-        falling = min(settings.fade_out_seconds, seconds / 4) if falling is None else min(falling, seconds / 2)
+        rising, falling = self._fades()
         # To `afade`, a length of zero means its default.
         if rising * STEM_SAMPLE_RATE >= 1:
             sound = sound.filter("afade", type="in", duration=f"{rising:.6f}")
         if falling * STEM_SAMPLE_RATE >= 1:
-            begins = f"{seconds - falling:.6f}"
+            begins = f"{self._seconds - falling:.6f}"
             sound = sound.filter("afade", type="out", start_time=begins, duration=f"{falling:.6f}")
         return sound
 
-    def _cut(self, sound: Sound) -> Sound:
-        return sound.filter("apad").filter("atrim", end_sample=max(1, round(self._seconds * STEM_SAMPLE_RATE)))
+    def _between_fades(self, start: int, piece: Samples) -> Samples:
+        """The same for a piece of a sound of shape (samples, channels), from the sample `start` on."""
+        rising, falling = self._fades()
+        begins, ends = start / STEM_SAMPLE_RATE, (start + len(piece)) / STEM_SAMPLE_RATE
+        if begins >= rising and ends <= self._seconds - falling:
+            return piece
+        seconds = np.arange(start, start + len(piece)) / STEM_SAMPLE_RATE
+        rise = seconds / rising if rising else np.ones(len(piece))
+        fall = (self._seconds - seconds) / falling if falling else np.ones(len(piece))
+        return under(np.clip(np.minimum(rise, fall), 0, 1).astype(np.float32), piece)
 
-    def _levelled(self, path: Path, ceiling: float, *, loops: bool) -> Mix:
-        levels = measure(path)
+    def _fades(self) -> tuple[float, float]:
+        """How long it rises and falls, in seconds."""
+        settings, options, seconds = self._settings, self._options, self._seconds
+        rising, falling = options.fade_in_seconds, options.fade_out_seconds
+        return (
+            min(settings.fade_in_seconds, seconds / 8) if rising is None else min(rising, seconds / 2),
+            min(settings.fade_out_seconds, seconds / 4) if falling is None else min(falling, seconds / 2),
+        )
+
+    def _levelled(self, path: Path, levels: Levels, ceiling: float, *, loops: bool) -> Mix:
         lufs, target = integrated(levels.tenths()), self._options.loudness_lufs
         peak = 20 * math.log10(max(levels.peak, 1e-9))
         mixed = Mix(path, 0, _rounded(lufs), _rounded(peak), original_used=False, loops=loops)
@@ -258,9 +273,8 @@ class Mixer:
         return replace(mixed, path=path, integrated_lufs=_rounded(lufs), notes=notes)
 
     def _write(self, sound: Sound, path: Path, timeout_seconds: float) -> None:
-        output = ffmpeg.output(
-            sound, f"file:{path}", format="wav", acodec="pcm_f32le", ar=STEM_SAMPLE_RATE, rf64="auto"
-        )
+        cut = sound.filter("apad").filter("atrim", end_sample=max(1, round(self._seconds * STEM_SAMPLE_RATE)))
+        output = ffmpeg.output(cut, f"file:{path}", format="wav", acodec="pcm_f32le", ar=STEM_SAMPLE_RATE, rf64="auto")
         graph = output.global_args("-copyts", "-max_error_rate", str(self._settings.max_error_rate))
         media.run(graph, timeout_seconds=timeout_seconds)
 
