@@ -15,7 +15,7 @@ _STALE = re.compile(
     r"|(?:duration|bps|number_of_\w+)-\w+",
     re.IGNORECASE,
 )
-_SPECIAL = re.compile(r"[=;#\\\n]")
+_SPECIAL = re.compile(r"[=;#\\\n\[]")
 
 
 @dataclass(frozen=True)

@@ -170,8 +170,7 @@ def plan(container: InputContainer, video_input: VideoInput, wanted: VideoFormat
         if isinstance(found, Track):
             kept.append(found)
         else:
-            kind = "data" if stream.kind == "video" else stream.kind
-            dropped.append(KeptTrack(index=stream.index, kind=kind, result="dropped", reason=found))
+            dropped.append(KeptTrack(index=stream.index, kind=stream.kind, result="dropped", reason=found))
     order = {"audio": 0, "subtitle": 1, "attachment": 2}
     return Plan(tuple(sorted(kept, key=lambda track: order[track.kind])), tuple(dropped))
 

@@ -83,7 +83,8 @@ class KeptTrack(Frozen):
 
     index: int
     """Among the source's streams."""
-    kind: Literal["audio", "subtitle", "attachment", "data"]
+    kind: Literal["audio", "subtitle", "attachment", "data", "video"]
+    """video: another picture."""
     result: Literal["copied", "encoded", "dropped"]
     reason: str | None = None
     """Why it was not copied."""

@@ -703,8 +703,9 @@ def test_the_sound_of_an_image_can_be_had_alone(tmp_path: Path, make: Make) -> N
     assert sound_of(result.path).shape[1] == 1.5 * RATE
 
 
-def test_an_animation_shows_all_its_frames(tmp_path: Path, make: Make) -> None:
-    animation = make_animation(tmp_path / "cat.gif", frames=6, milliseconds=150)
+@pytest.mark.parametrize("name", ["cat.gif", "cat.png", "cat.webp", "cat.avif"])
+def test_an_animation_shows_all_its_frames(tmp_path: Path, make: Make, name: str) -> None:
+    animation = make_animation(tmp_path / name, frames=6, milliseconds=150)
     result = make(animation)
     assert frames(result.path) == pytest.approx({number: number * 0.15 for number in range(6)}, abs=0.002)
     assert result.record.duration_seconds == pytest.approx(0.9, abs=AUDIO_FRAME)

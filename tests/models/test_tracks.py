@@ -279,6 +279,17 @@ def test_a_cover_stays_where_the_container_has_a_place_for_it(tmp_path: Path, as
     assert [stream.codec for stream in found] == (["mjpeg"] if kept else [])
 
 
+def test_a_second_picture_is_dropped_and_reported(tmp_path: Path) -> None:
+    film = tmp_path / "film.mkv"
+    plain = media.source(make_video(tmp_path / "plain.mp4", frames=50, sound=True))
+    media.run(ffmpeg.output(plain["v:0"], plain["v:0"], plain["a:0"], str(film), c="copy"), timeout_seconds=30)
+    result = make(tmp_path, film, format="mkv")
+    assert [(track.index, track.kind, track.result) for track in result.record.tracks] == [
+        (1, "video", "dropped"), (2, "audio", "copied"),
+    ]  # fmt: skip
+    assert packets(result.path) == packets(film)
+
+
 @pytest.mark.parametrize("asked", ["mp4", "webm"])
 def test_subtitles_that_are_pictures_are_dropped_where_the_container_cannot_hold_them(
     tmp_path: Path, asked: str
@@ -437,7 +448,7 @@ def test_a_result_is_as_it_was_where_the_source_has_labels_full_of_signs(tmp_pat
     strange = tmp_path / "film.mkv"
     title = "a=b;c#d\\e\n[CHAPTER]\nTIMEBASE=1/1\nSTART=0\nEND=9\ntitle=x 'y' \"z\" möwe"
     with av.open(str(film)) as source, av.open(str(strange), "w") as made:
-        made.metadata["title"] = title
+        made.metadata.update({"title": title, "[CHAPTER]": "1"})
         stream = made.add_stream_from_template(source.streams.video[0])
         for packet in source.demux():
             if packet.dts is not None:
