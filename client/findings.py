@@ -23,7 +23,13 @@ from models.record import (
 
 LABELS_SHOWN = 12
 
-_KINDS = {"audio": "sound track", "subtitle": "subtitle track", "attachment": "attachment", "data": "data track"}
+_KINDS = {
+    "audio": "sound track",
+    "subtitle": "subtitle track",
+    "attachment": "attachment",
+    "data": "data track",
+    "video": "other picture",
+}
 _CAUSES: dict[Cause, str] = {
     "worker_died": "worker died",
     "deadline": "took too long",
