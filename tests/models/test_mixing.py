@@ -14,6 +14,7 @@ from scipy.signal import butter, resample_poly, sosfilt
 from models import media
 from models.audio import STEM_SAMPLE_RATE, Audio, Samples, read_audio, write_audio
 from models.ducking import DuckingSettings, listen
+from models.errors import MediaToolFailed
 from models.levels import Levels, Meter, chunks, integrated
 from models.mixing import OWN_SOUND_SILENT, Mix, Mixer, MixSettings, OwnSound, StemFile
 from models.record import Options, StemKind
@@ -314,6 +315,14 @@ def test_own_sound_that_is_quiet_but_audible_stays(mix: MixOf) -> None:
     assert (made.original_used, made.notes) == (True, ())
 
 
+def test_a_stem_that_cannot_be_read_is_an_error_also_beside_own_sound(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "source.wav", tone(440, seconds=1).T, RATE)
+    own = OwnSound(tmp_path / "source.wav", 0, 2, 0)
+    mixer = Mixer(MixSettings(), options=Options(), seconds=1, folder=tmp_path)
+    with pytest.raises(MediaToolFailed, match=r"missing\.flac"):
+        mixer.mix([StemFile("music", tmp_path / "missing.flac")], own=own, lossy=False, timeout_seconds=60)
+
+
 # Length and fades
 
 
@@ -401,8 +410,9 @@ MATERIAL: dict[str, Callable[[], Samples]] = {
 }
 
 
-@pytest.mark.parametrize("target", [-14, -23, -9])
-@pytest.mark.parametrize("material", list(MATERIAL))
+@pytest.mark.parametrize(
+    ("material", "target"), [*((name, -14) for name in MATERIAL), ("speech", -23), ("music", -9), ("loud", -9)]
+)
 def test_it_is_as_loud_as_asked_and_no_true_peak_is_above_the_ceiling(mix: MixOf, material: str, target: float) -> None:
     made, heard = mix({"music": MATERIAL[material]()}, loudness_lufs=target)
     assert true_peak(heard) <= -1
