@@ -133,7 +133,7 @@ async def test_a_seed_is_drawn_once_and_told(http: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ('{"sead": 3}', ("options: there is no option sead; there are k, music, sounds, ",)),
+        ('{"sead": 3}', ("options: there is no option sead; there are k, scenes, music, ",)),
         ('{"k": 0}', ("k", "greater than 0")),
         ('{"candidates": 99}', ("candidates", "less than or equal to 8")),
         ('{"seconds": 1e9}', ("seconds", "1800")),
@@ -156,9 +156,9 @@ async def test_wrong_options_are_refused_by_name_and_with_their_bounds(
 @pytest.mark.parametrize(
     ("path", "body", "told"),
     [
-        ("", {"upload": "0" * 32, "options": {"lop": True}}, "there is no option lop; there are k, music, "),
+        ("", {"upload": "0" * 32, "options": {"lop": True}}, "there is no option lop; there are k, scenes, "),
         ("", {"uplaod": "0"}, "there is no field uplaod; there are upload, options, reference"),
-        ("rerun", {"options": {"lop": True}}, "options: there is no option lop; there are k, music, "),
+        ("rerun", {"options": {"lop": True}}, "options: there is no option lop; there are k, scenes, "),
         (
             "rerun",
             {"edits": {"prompt_enhancement": {"words": "x"}}},

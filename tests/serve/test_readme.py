@@ -41,6 +41,9 @@ def folder(tmp_path: Path) -> Path:
     """With the files that the README speaks of."""
     media_factory.make_video(tmp_path / "holiday.mp4", frames=50, sound=True)
     media_factory.make_video(tmp_path / "drone.mov", frames=50)
+    media_factory.make_video(tmp_path / "talk.mp4", frames=50, sound=True)
+    places = [media_factory.panned(media_factory.photograph(name), frames=75) for name in ("china", "flower")]
+    media_factory.make_video(tmp_path / "film.mp4", pictures=[*places[0], *places[1]], sound=True)
     media_factory.make_image(tmp_path / "photo.jpg")
     media_factory.make_sound(tmp_path / "drums.wav", seconds=2)
     return tmp_path
@@ -68,13 +71,19 @@ def test_the_command_lines_work(address: str, folder: Path) -> None:
     assert len(commands) >= 10
     with ImmersivaudioClient(address) as service:
         run = service.enhance(folder / "holiday.mp4", Options(k=30), output=folder / "run.mp4")
+        film = service.enhance(folder / "film.mp4", Options(scenes=2), output=folder / "two.mp4")
     for command in commands:
-        _type(command, folder, address, RUN=run.id)
+        _type(command, folder, address, RUN=run.id, FILM=film.id)
     assert (folder / "again.mp4").stat().st_size > 1000
     assert (folder / "holiday.immersivaudio.mp4").stat().st_size > 1000
     assert (folder / "photo.mp4").stat().st_size > 1000
     assert (folder / "ambience.wav").stat().st_size > 1000
     assert (folder / "drone.mp4").stat().st_size > 1000
+    assert (folder / "one-scene.mp4").stat().st_size > 1000
+    assert {path.name for path in folder.glob("film.immersivaudio*")} == {
+        f"film.immersivaudio.{name}"
+        for name in ("mp4", "music.flac", "sounds.flac", "original.flac", "mix.flac", "descriptions.vtt")
+    }
     assert '"sound_prompt"' in (folder / "record.json").read_text()
 
 
