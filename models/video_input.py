@@ -263,7 +263,7 @@ def _container_name(container: InputContainer, head: bytes) -> str:
 def _stream(stream: Any) -> Stream:
     kind = stream.type if stream.type in _STREAM_KINDS else "data"
     tags = {key.lower(): value for key, value in stream.metadata.items()}
-    language, title = tags.get("language", ""), "".join(filter(_is_shown, tags.get("title", "")))
+    language, title = tags.get("language", ""), "".join(filter(_is_shown, tags.get("title") or tags.get("name", "")))
     return Stream(
         index=stream.index,
         kind="attachment" if kind == "video" and is_cover(stream) else kind,

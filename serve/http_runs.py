@@ -12,10 +12,11 @@ from models.errors import UnsupportedMedia
 from models.record import Event, Progress, Rerun, Run, UploadedRun
 from serve import examples
 from serve.access import key_of
+from serve.artifacts import ARTIFACTS, KEPT
 from serve.forms import json_body, submission
 from serve.log import Heartbeat
 from serve.ranges import artifact_response
-from serve.service import ARTIFACTS, KEPT, RunService
+from serve.service import RunService
 from serve.store import Blob
 
 logger = logging.getLogger("ray.serve")

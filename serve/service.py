@@ -23,12 +23,12 @@ from models.record import (
     Record,
     Rerun,
     Run,
-    Stem,
     UploadedRun,
     VideoInput,
 )
 from serve.active import ActiveRuns
 from serve.admission import Admission
+from serve.artifacts import CANDIDATE, KEPT, artifacts, why
 from serve.detached import detached, to_the_end
 from serve.log import Heartbeat, RunLog, cancel, event_key, follow_events
 from serve.metrics import Metrics
@@ -40,17 +40,8 @@ from serve.store import Blob, Store
 from serve.uploads import Uploads
 from serve.videos import Videos, holder, reference_path
 
-ARTIFACTS = (
-    "video", "audio", "music", "sounds", "original", "mix", "descriptions", "frame", "source", "reference",
-)  # fmt: skip
-KEPT = "of the candidates that a run keeps music-1, music-2 …, sounds-1 …"
 NUDGE_SECONDS = 5.0
 ENDED_KEPT = 256  # ended runs in memory
-_NOT_MADE = {
-    "original": "the video has no sound of its own that is heard, or it was replaced",
-    "descriptions": "nothing was described",
-}
-_CANDIDATE = re.compile(r"(music|sounds)-\d{1,2}", re.ASCII)
 # What a record may name: the source, references, and what modules made of it (version 1 had its frames elsewhere).
 _FILE = re.compile(
     r"videos/([0-9a-f]{32})/"
@@ -228,15 +219,15 @@ class RunService:
     async def artifact(self, run_id: str, name: str, key: str | None) -> Blob:
         """One of the run's files. Raises NotFound, saying why it is not there."""
         run = await self.run(run_id, key)
-        paths = _artifacts(run.record)
-        if name not in paths and not _CANDIDATE.fullmatch(name):
-            kept = "" if any(map(_CANDIDATE.fullmatch, paths)) else f", and {KEPT}"
+        paths = artifacts(run.record)
+        if name not in paths and not CANDIDATE.fullmatch(name):
+            kept = "" if any(map(CANDIDATE.fullmatch, paths)) else f", and {KEPT}"
             raise NotFound(f"there is no artifact {name[:40]!r}; there are {', '.join(paths)}{kept}")
         path = paths.get(name)
         blob = await self._store.blob(path) if path else None
         if blob is None:
             state = "has none" if run.ended_at else "has none yet"
-            raise NotFound(f"this run {state}: {name} ({_why(run, name)})")
+            raise NotFound(f"this run {state}: {name} ({why(run, name)})")
         return blob
 
     async def file(self, path: str, key: str | None) -> Blob:
@@ -264,45 +255,3 @@ class RunService:
     async def modules(self) -> Sequence[ModuleInfo]:
         """What every module has loaded."""
         return await self._backend.modules()
-
-
-def _artifacts(record: Record) -> dict[str, str | None]:
-    """Keys of the run's files, by their names; None for what is not there. Kept candidates have names of their own."""
-    came, made = record.video_input, record.reconstruction
-    found: dict[str, str | None] = dict.fromkeys(ARTIFACTS)
-    found["source"] = came.path
-    found["reference"] = came.reference.path if came.reference else None
-    found["frame"] = record.selected.path if record.selected else None
-    for stem in _stems(record):
-        found |= {stem.kind: stem.path, **stem.kept}
-    if made:
-        found |= made.files.by_name  # stems in the format asked for
-        found |= {"audio": made.path} if made.picture == "none" else {"video": made.path, "audio": made.files.mix}
-    return found
-
-
-def _stems(record: Record) -> tuple[Stem, ...]:
-    return record.audio_generation.stems if record.audio_generation else ()
-
-
-def _why(run: Run, name: str) -> str:
-    made, options = run.record.reconstruction, run.record.video_input.options
-    kind, _, candidate = name.partition("-")
-    if kind in ("music", "sounds") and kind not in options.stems:
-        return "it was not asked for"
-    if candidate:
-        return _why_no_candidate(run, kind)
-    if made and (name == "video" or (name == "audio" and made.picture != "none")):
-        return f"the result is {made.format}: ask for {'audio' if name == 'video' else 'video'}"
-    if name == "reference":
-        return "it was given none"
-    return _NOT_MADE.get(name, f"the run is {run.status}") if made else f"the run is {run.status}"
-
-
-def _why_no_candidate(run: Run, kind: str) -> str:
-    if not run.record.video_input.options.keep_candidates:
-        return "candidates were not asked to be kept"
-    made = next((stem.candidates for stem in _stems(run.record) if stem.kind == kind), None)
-    if made is None:
-        return f"the run is {run.status}"
-    return f"one was made: it is {kind}" if made == 1 else f"{made} were made: {kind}-1 to {kind}-{made}"
