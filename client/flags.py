@@ -135,7 +135,10 @@ def edits_from(given: dict[str, Any]) -> Edits:
         else:
             edits.setdefault(edit.module, {"scenes": [{"scene": scene}]})["scenes"][0][edit.field] = value
     if scene is not None and not wanted:
-        raise typer.BadParameter("it says where, but not what: give --frame, --description …", param_hint=_flag(_SCENE))
+        raise typer.BadParameter(
+            "give --frame, --description, --edit-music-prompt or --edit-sound-prompt: no other can be of one scene",
+            param_hint=_flag(_SCENE),
+        )
     try:
         return Edits.model_validate(edits)
     except ValidationError as error:

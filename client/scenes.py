@@ -14,9 +14,10 @@ def selected(record: Record) -> list[str]:
         return []
     last = len(record.pictures) - 1
     if len(record.scenes) == 1:
-        return [f"frame {found.index} of 0–{last}, at {record.selected.seconds:.2f} s"]
+        one = "" if record.video_input.options.scenes == 1 else "1 scene: "
+        return [f"{one}frame {found.index} of 0–{last}, at {record.selected.seconds:.2f} s", *found.notes]
     spans = (f"{scene.start_seconds:.2f}–{scene.end_seconds:.2f} s, frame {scene.index}" for scene in record.scenes)
-    return [f"{len(record.scenes)} scenes, frames 0–{last}", *each(spans)]
+    return [f"{len(record.scenes)} scenes, frames 0–{last}", *each(spans), *found.notes]
 
 
 def described(record: Record) -> list[str]:

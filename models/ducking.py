@@ -40,6 +40,8 @@ class DuckingSettings(Frozen):
     """But noise lifts the threshold no higher than this: what is louder is heard, even if it never ends."""
     rumble_hertz: float = Field(80, ge=10, le=500)
     """What lies below does not count."""
+    shortest_seconds: float = Field(0.05, ge=0, le=1)
+    """What is over sooner is a click, and lowers nothing."""
     hold_seconds: float = Field(0.3, ge=0, le=5)
     """How long the gain stays down behind own sound."""
 
@@ -130,6 +132,7 @@ def _when(heard: Heard, settings: DuckingSettings, *, loops: bool) -> tuple[Curv
     borders = np.flatnonzero(held)
     loud = np.append(heard.levels > threshold, False)
     runs = borders.reshape(-1, 2)[np.logical_or.reduceat(loud, borders)[::2]] * (FRAME / STEM_SAMPLE_RATE)
+    runs = runs[np.diff(runs, axis=1)[:, 0] >= settings.shortest_seconds - 1e-9]
     turn = heard.samples / STEM_SAMPLE_RATE
     runs = np.minimum(runs, turn)
     if loops:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 HEAD_BYTES = 4096
+MOST_PNG_CHUNKS = 1000  # before the picture; a handful is usual
 MOST_BOXES = 100_000  # a fragmented recording of hours has some ten thousand
 
 # Where, which bytes, what they begin.
@@ -84,6 +85,21 @@ def description(head: bytes) -> str:
     if not head:
         return "empty"
     return "in no format that is read here" if start.translate(None, _TEXT) else "text"
+
+
+def is_animated_png(path: Path) -> bool:
+    """Whether a PNG says, before its first picture, that it moves. Colour profiles may stand in front of that."""
+    with path.open("rb") as file:
+        if file.read(8) != b"\x89PNG\r\n\x1a\n":
+            return False
+        for _ in range(MOST_PNG_CHUNKS):
+            header = file.read(8)
+            if len(header) < 8 or header[4:] == b"IDAT":
+                return False
+            if header[4:] == b"acTL":
+                return True
+            file.seek(int.from_bytes(header[:4], "big") + 4, 1)
+    return False
 
 
 def promised_bytes(path: Path) -> int:

@@ -33,7 +33,7 @@ class FrameExtractionSettings(ModuleSettings):
     """Longest side of a frame in pixels; larger pictures are scaled down."""
     max_frames: int = Field(1000, ge=1, le=9999)
     """Most frames taken from one video, whatever k."""
-    scene_frame_seconds: float = Field(5, gt=0, le=3600)
+    scene_frame_seconds: float = Field(1.5, gt=0, le=3600)
     """Where a video is to be divided into scenes, there is a frame for each stretch of this length, however few k asks for. A scene
     is found when two frames show it."""
     exact_within: int = Field(25, ge=0, le=10_000)

@@ -20,10 +20,9 @@ def depends_on(record: Record, module: Module, part: StemKind | None = None) -> 
     match module:
         case "frame_extraction":
             return {"token": source.token, "k": options.k, "for_scenes": options.scenes != 1}
-        case "object_detection":
-            return {"pictures": pictures}
-        case "frame_selection":
-            return {"token": source.token, "pictures": pictures, "scenes": options.scenes}
+        case "object_detection" | "frame_selection":
+            divided = {"token": source.token, "scenes": options.scenes} if module == "frame_selection" else {}
+            return {"pictures": pictures, **divided}
         case "frame_description":
             return {"pictures": pictures, "scenes": scenes}
         case "prompt_enhancement":

@@ -22,6 +22,7 @@ from av.container import InputContainer
 from models import work
 from models.animations import readable
 from models.errors import MediaToolFailed, MediaToolLimit, StorageFull, UnsupportedMedia
+from models.file_signatures import is_animated_png
 
 # Demuxers of self-contained files. Left out on purpose: hls, dash, concat, image2, sdp, rtsp, lavfi, and everything else.
 FORMATS = (
@@ -55,6 +56,7 @@ def open_media(path: Path) -> Iterator[InputContainer]:
             container = av.open(
                 "fd:",
                 "r",
+                format=_told(shown),
                 container_options=limits,
                 metadata_errors="replace",
                 timeout=READ_SECONDS,
@@ -80,7 +82,14 @@ def ffmpeg_binary() -> str:
 
 def source(path: Path, **options: str | float) -> ffmpeg.nodes.FilterableStream:
     """An ffmpeg input node for a local file, under the format and protocol lists. `options` are ffmpeg's input options."""
-    return ffmpeg.input(f"file:{path}", protocol_whitelist=PROTOCOLS, format_whitelist=",".join(FORMATS), **options)
+    told = {"format": form} if (form := _told(path)) else {}
+    limits = {"protocol_whitelist": PROTOCOLS, "format_whitelist": ",".join(FORMATS)}
+    return ffmpeg.input(f"file:{path}", **limits, **told, **options)
+
+
+def _told(path: Path) -> str | None:
+    """The format, where the library would not find out: it takes an animated PNG with a colour profile for a still one."""
+    return "apng" if is_animated_png(path) else None
 
 
 def run(graph: ffmpeg.nodes.OutputStream, *, timeout_seconds: float, stdin: bytes | None = None) -> tuple[bytes, str]:

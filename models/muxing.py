@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import ffmpeg
+from av.container import InputContainer
 
 from models import media
 from models.audio import STEM_CHANNELS, STEM_SAMPLE_RATE
@@ -29,6 +30,8 @@ class Looked:
 
     own: OwnSound | None = None
     """Its own sound, if it has any that can be decoded."""
+    own_language: Mapping[str, str] = field(default_factory=dict)
+    """The tag that tells the language of that, if there is one."""
     tags: Mapping[str, str] = field(default_factory=dict)
     picture_tags: Mapping[str, str] = field(default_factory=dict)
     chapters: tuple[Chapter, ...] = ()
@@ -95,11 +98,18 @@ def look_into(video_input: VideoInput, source: Path, *, wanted: VideoFormat | Au
             own=OwnSound(source, sound.index, channels[sound.index], start)
             if sound and video_input.has_audio
             else None,
+            own_language=_language(container, sound.index if sound else None, CONTAINERS[wanted]),
             tags=dict(container.metadata),
             picture_tags=tags_for(tags.get(picture.index if picture else -1, {}), CONTAINERS[wanted]),
             chapters=tuple(read_chapters(container, start_seconds=start, seconds=seconds)),
             plan=plan(container, video_input, wanted),
         )
+
+
+def _language(container: InputContainer, index: int | None, holds: Container) -> dict[str, str]:
+    """The tag that tells a stream's language, as `holds` has it."""
+    tags = next((stream.metadata for stream in container.streams if stream.index == index), {})
+    return {name: value for name, value in tags_for(tags, holds).items() if name == "language"}
 
 
 def write(
@@ -119,6 +129,8 @@ def write(
     if picture is not None:
         result.add(picture, job.looked.picture_tags, {"disposition": "default"})
     title = {} if picture is None else titled(TRACK_TITLE, job.container)
+    if picture is not None and job.mix.original_used:  # what is spoken in the own sound is spoken in the mix
+        title |= job.looked.own_language
     result.add(heard.stream(0), title, {"disposition": "default", "ar": STEM_SAMPLE_RATE, "ac": STEM_CHANNELS})
     # Attached files come last: ffmpeg miscounts the streams behind them.
     for track in [track for track in tracks if track.kind != "attachment"]:

@@ -98,6 +98,16 @@ def select_frame(record: Record, selector: Selector, files: Workspace) -> FrameS
         index=scenes[0].index,
         latent_shape=chosen.latent_shape,
         scenes=scenes,
+        notes=_fewer(record, len(scenes)),
+    )
+
+
+def _fewer(record: Record, found: int) -> tuple[str, ...]:
+    asked, frames = record.video_input.options.scenes, len(record.pictures)
+    if asked == "auto" or found >= asked:
+        return ()
+    return (
+        f"{asked} scenes were asked for, and the {frames} frames that were taken show {found}: a higher k takes more",
     )
 
 

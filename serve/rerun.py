@@ -122,10 +122,13 @@ def _by_scene(
 ) -> list[tuple[int, T]]:
     """(scene, what is new in it). `of_one` is what was said without naming a scene."""
     if of_one is not None and len(scenes) > 1:
-        raise InvalidOptions(f"the video has {len(scenes)} scenes: say in edits.{module}.scenes which is meant")
+        raise InvalidOptions(
+            f"the video has {len(scenes)} scenes: say which one is meant (edits.{module}.scenes; --in-scene)"
+        )
     for number in of_several:
         if number >= len(scenes):
-            raise InvalidOptions(f"edits.{module}.scenes: the video's scenes are 0 to {len(scenes) - 1}, not {number}")
+            has = "one scene, 0" if len(scenes) == 1 else f"{len(scenes)} scenes, 0 to {len(scenes) - 1}"
+            raise InvalidOptions(f"the video has {has}; there is no scene {number}")
     return [*([(0, of_one)] if of_one is not None else []), *of_several.items()]
 
 

@@ -95,6 +95,8 @@ class FrameSelection(Output):
     """Shape of one frame's latent before it is flattened."""
     scenes: tuple[Scene, ...] = ()
     """All of the video, in order. None in records before version 4: one scene."""
+    notes: tuple[str, ...] = ()
+    """What a person should know: fewer scenes than were asked for."""
 
     @model_validator(mode="after")
     def _one_after_the_other(self) -> Self:

@@ -114,7 +114,7 @@ def edited(module: str) -> type[Edits]:
         ),
         (["--in-scene", "1", "--frame", "-1"], "Invalid value for --frame: '-1' is not allowed"),
         (["--in-scene", "1", "--edit-sound-prompt", "x" * 4001], "at most 4000 characters"),
-        (["--in-scene", "1"], "Invalid value for --in-scene: it says where, but not what"),
+        (["--in-scene", "1"], "Invalid value for --in-scene: give --frame, --description, --edit-music-prompt or"),
         (
             ["--in-scene", "1", "--edit-negative-prompt", "x"],
             "--edit-negative-prompt is for all scenes: leave --in-scene",

@@ -102,9 +102,18 @@ def test_a_scene_gets_another_frame_or_other_words(film: Record) -> None:
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        ({"edits": {"frame_selection": {"index": 1}}}, "has 3 scenes: say in edits.frame_selection.scenes"),
-        ({"edits": {"frame_description": {"text": "x"}}}, "has 3 scenes: say in edits.frame_description.scenes"),
-        ({"edits": {"frame_description": {"scenes": [{"scene": 3, "text": "x"}]}}}, "scenes are 0 to 2, not 3"),
+        (
+            {"edits": {"frame_selection": {"index": 1}}},
+            "has 3 scenes: say which one is meant .edits.frame_selection.scenes",
+        ),
+        (
+            {"edits": {"frame_description": {"text": "x"}}},
+            "has 3 scenes: say which one is meant .edits.frame_description.scenes",
+        ),
+        (
+            {"edits": {"frame_description": {"scenes": [{"scene": 3, "text": "x"}]}}},
+            "has 3 scenes, 0 to 2; there is no scene 3",
+        ),
         ({"edits": {"frame_selection": {"scenes": [{"scene": 0, "index": 3}]}}}, "frames are 0 to 2, not 3"),
         ({"options": {"scenes": 2}, "edits": {"prompt_enhancement": {"music_prompt": "x"}}}, "change scenes first"),
     ],
