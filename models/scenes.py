@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
+from models.record import MOST_SCENES
+
 Array = npt.NDArray[np.float64]
 
 CLEARLY = 1.5
@@ -29,8 +31,6 @@ BACK = 0.6
 """Frames before and after a short run that differ by less than this part of the run's steps show the same place."""
 SHORT = 2
 """Frames of the longest run that is only a look elsewhere when the picture comes back after it."""
-MOST = 50
-"""Scenes that `auto` finds at most."""
 SAME = 1e-3
 """Frames that differ by less than this part of a latent's length are the same picture."""
 
@@ -55,7 +55,7 @@ def divide(latents: npt.NDArray[np.float32], scenes: int | Literal["auto"]) -> t
     after which the picture is what it was before. Of all divisions with such borders, the best has the smallest sum of
     distances to the medoids plus `PRICE` times the steps at its borders. A scene of m frames that differ by w, and by d from
     those around them, saves about m·(d - w) and costs a bit more than d: it is a scene if it lasts for two frames. Of more
-    than `MOST` scenes, the best division into `MOST` is taken.
+    than `MOST_SCENES` scenes, the best division into `MOST_SCENES` is taken.
 
     A number gives as many scenes. Their borders are those that `auto` finds, the best of them if there are more; where they are
     not enough, the best division with those and others. There is never a border between two frames that are the same picture,
@@ -70,7 +70,7 @@ def divide(latents: npt.NDArray[np.float32], scenes: int | Literal["auto"]) -> t
         allowed = (steps >= np.maximum(CLEARLY * _usual(steps), NOTICED * length)) & ~_beside_looks(distances)
         allowed &= steps >= np.maximum(np.append(steps[1:], 0), np.append(0, steps[:-1]))
         firsts = _cheapest(distances, _positions(allowed), steps)
-        most = MOST if scenes == "auto" else scenes
+        most = MOST_SCENES if scenes == "auto" else scenes
         if len(firsts) > most:
             firsts = _best_of(distances, np.array([*firsts, len(latents)]), most)
         elif scenes != "auto":

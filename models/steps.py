@@ -119,6 +119,7 @@ def _scenes(record: Record, chosen: Sequence[SelectedScene], files: Workspace) -
     return tuple(
         Scene(start_seconds=start, end_seconds=end, index=scene.index, path=frames[scene.index].path)
         for scene, (start, end) in zip(chosen, times, strict=True)
+        if start < end  # frames that a record gives the same time
     )
 
 

@@ -45,7 +45,9 @@ class Admission:
             frames = frame_count(video_input.duration_seconds, k=options.k)
             if frames > most_frames:
                 raise InputTooLarge(f"k = {options.k:g} asks for {frames} frames; at most {most_frames} are taken")
-        sound = video_input.result_seconds * len(options.stems) * options.candidates
+        # Scenes that nobody has counted yet are taken for one in ten seconds.
+        scenes = options.scenes if options.scenes != "auto" and video_input.media == "video" else 1
+        sound = video_input.sound_seconds(scenes) * len(options.stems) * options.candidates
         if sound > settings.max_audio_seconds:
             raise InputTooLarge(
                 f"{sound:g} s of sound are asked for, over all stems and candidates; "

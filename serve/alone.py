@@ -8,6 +8,7 @@ import math
 import re
 import uuid
 from collections.abc import Collection, Sequence
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 from models.dependencies import require
@@ -87,6 +88,7 @@ class ModuleService:
             raise InvalidOptions(
                 f"the record has {len(record.frame_extraction.frames)} frames; at most {most} are taken"
             )
+        _check_frames(record)
         _check_stems(record)
         for module in MODULES:
             if getattr(record, module) is not None and module not in record.modules:
@@ -106,6 +108,15 @@ def _reference(said: VideoInput, key: str | None) -> SentReference | None:
         return None
     kept = reference_path(said.token, said.reference.token, key)
     return SentReference(kept, said.reference.name, said.reference.token, kept)
+
+
+def _check_frames(record: Record) -> None:
+    shown = [frame.seconds for frame in record.frame_extraction.frames] if record.frame_extraction else []
+    if any(late < early for early, late in pairwise([0, *shown, record.video_input.result_seconds])):
+        raise InvalidOptions(
+            "the frames' times in frame_extraction are not in order, or lie outside of the video: "
+            f"it lasts {record.video_input.result_seconds:g} s"
+        )
 
 
 def _check_scenes(record: Record) -> None:

@@ -147,7 +147,8 @@ class ModuleServer:
 
     def _deadline(self, record: Record) -> float:
         allowed: Deadline = getattr(self.settings.deadlines, self.module)
-        made = record.video_input.result_seconds * record.video_input.options.candidates
+        came = record.video_input
+        made = came.sound_seconds(len(record.scenes)) * came.options.candidates
         return allowed.seconds + allowed.per_second * made
 
     def _reporter(self, task: Task) -> Callable[[int, int], None]:

@@ -4,7 +4,7 @@ Kept are the outputs that an edit was made on, since prompts are edited with the
 reruns, as long as they still hold. Whatever else does is found in the cache by the run itself, and what does not is computed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -83,11 +83,16 @@ def _other_frames(record: Record, edit: FrameSelectionEdit | None) -> FrameSelec
         return None
     scenes = list(record.scenes)
     for number, index in _by_scene(
-        "frame_selection", edit.index, {one.scene: one.index for one in edit.scenes}, scenes
+        "frame_selection", edit.index, [(one.scene, one.index) for one in edit.scenes], scenes
     ):
         last = len(record.pictures) - 1
         if index > last:
             raise InvalidOptions(f"edits.frame_selection: the video's frames are 0 to {last}, not {index}")
+        own = record.frames_of(scenes[number])
+        if index not in own:
+            raise InvalidOptions(
+                f"edits.frame_selection: the frames of scene {number} are {own[0]} to {own[-1]}, not {index}"
+            )
         scenes[number] = scenes[number].model_copy(update={"index": index, "path": record.pictures[index].path})
     first = scenes[0]
     return selection.model_copy(update={"index": first.index, "path": first.path, "scenes": tuple(scenes)})
@@ -97,7 +102,9 @@ def _other_texts(described: FrameDescription | None, edit: FrameDescriptionEdit 
     if edit is None or described is None:
         return None
     scenes = list(described.scenes)
-    for number, text in _by_scene("frame_description", edit.text, {one.scene: one.text for one in edit.scenes}, scenes):
+    for number, text in _by_scene(
+        "frame_description", edit.text, [(one.scene, one.text) for one in edit.scenes], scenes
+    ):
         scenes[number] = scenes[number].model_copy(update={"text": text})
     return described.model_copy(update={"text": scenes[0].text, "later": tuple(scenes[1:])})
 
@@ -107,7 +114,7 @@ def _other_prompts(prompts: PromptEnhancement | None, edit: PromptEnhancementEdi
         return None
     of_all = edit.model_dump(exclude_none=True, include={"music_prompt", "sound_prompt"})
     scenes = [scene.model_copy(update=of_all) for scene in prompts.scenes]
-    of_one = {one.scene: one.model_dump(exclude_none=True, exclude={"scene"}) for one in edit.scenes}
+    of_one = [(one.scene, one.model_dump(exclude_none=True, exclude={"scene"})) for one in edit.scenes]
     for number, changed in _by_scene("prompt_enhancement", None, of_one, scenes):
         scenes[number] = scenes[number].model_copy(update=changed)
     first = scenes[0]
@@ -118,18 +125,21 @@ def _other_prompts(prompts: PromptEnhancement | None, edit: PromptEnhancementEdi
 
 
 def _by_scene(
-    module: Module, of_one: T | None, of_several: Mapping[int, T], scenes: Sequence[object]
+    module: Module, of_one: T | None, of_several: Sequence[tuple[int, T]], scenes: Sequence[object]
 ) -> list[tuple[int, T]]:
     """(scene, what is new in it). `of_one` is what was said without naming a scene."""
     if of_one is not None and len(scenes) > 1:
         raise InvalidOptions(
             f"the video has {len(scenes)} scenes: say which one is meant (edits.{module}.scenes; --in-scene)"
         )
-    for number in of_several:
+    for number, _ in of_several:
         if number >= len(scenes):
             has = "one scene, 0" if len(scenes) == 1 else f"{len(scenes)} scenes, 0 to {len(scenes) - 1}"
             raise InvalidOptions(f"the video has {has}; there is no scene {number}")
-    return [*([(0, of_one)] if of_one is not None else []), *of_several.items()]
+    news = [*([(0, of_one)] if of_one is not None else []), *of_several]
+    if len({number for number, _ in news}) < len(news):
+        raise InvalidOptions(f"edits.{module} says twice what is to be in one scene")
+    return news
 
 
 def _was_edited(record: Record, module: Module) -> bool:

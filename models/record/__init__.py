@@ -7,6 +7,7 @@ stored format and the types that code uses. Times are seconds; paths are keys in
 from models.record.options import (
     AUDIO_FORMATS,
     MODULES,
+    MOST_SCENES,
     REFERENCE_BYTES,
     SCHEMA_VERSION,
     VIDEO_FORMATS,
@@ -90,6 +91,7 @@ from models.record.vision import (
 __all__ = [
     "AUDIO_FORMATS",
     "MODULES",
+    "MOST_SCENES",
     "REFERENCE_BYTES",
     "SCHEMA_VERSION",
     "TERMINAL",

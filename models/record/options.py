@@ -34,6 +34,9 @@ AUDIO_FORMATS: tuple[AudioFormat, ...] = get_args(AudioFormat)
 REFERENCE_BYTES = 16 * 2**20
 """Largest file that is taken as a reference."""
 
+MOST_SCENES = 50
+"""Of one video."""
+
 Words = Annotated[str, Field(max_length=1000)]
 Prompt = Annotated[str, Field(max_length=4000)]
 
@@ -43,7 +46,7 @@ class Options(Frozen):
 
     k: float = Field(10, gt=0, le=200)
     """Frames sampled: n = max(1, floor(k·log10(seconds)))."""
-    scenes: Annotated[int, Field(ge=1, le=50)] | Literal["auto"] = 1
+    scenes: Annotated[int, Field(ge=1, le=MOST_SCENES)] | Literal["auto"] = 1
     """Scenes that a video is divided into, each with its own frame, description and prompts. 1: one frame stands for the whole
     video. auto: as many as it has. Other than 1, more frames are sampled where k gives few."""
     music: bool = True

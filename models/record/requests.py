@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
-from models.record.options import Module, Options, Prompt, StemKind, Words
+from models.record.options import MOST_SCENES, Module, Options, Prompt, StemKind, Words
 from models.schema import Frozen
 
 
@@ -21,7 +21,7 @@ class UploadedRun(Frozen):
 class SceneFrame(Frozen):
     """Another frame for one scene."""
 
-    scene: int = Field(ge=0, lt=50)
+    scene: int = Field(ge=0, lt=MOST_SCENES)
     """Counted from 0."""
     index: int = Field(ge=0, lt=10_000)
     """Into the frames of `frame_extraction`."""
@@ -32,14 +32,14 @@ class FrameSelectionEdit(Frozen):
 
     index: int | None = Field(None, ge=0, lt=10_000)
     """Into the frames of `frame_extraction`. Of a video that is one scene."""
-    scenes: tuple[SceneFrame, ...] = Field((), max_length=50)
+    scenes: tuple[SceneFrame, ...] = Field((), max_length=MOST_SCENES)
     """Of the scenes that change."""
 
 
 class SceneText(Frozen):
     """Other words for one scene."""
 
-    scene: int = Field(ge=0, lt=50)
+    scene: int = Field(ge=0, lt=MOST_SCENES)
     """Counted from 0."""
     text: Words
 
@@ -49,14 +49,14 @@ class FrameDescriptionEdit(Frozen):
 
     text: Words | None = None
     """Of a video that is one scene, or an image."""
-    scenes: tuple[SceneText, ...] = Field((), max_length=50)
+    scenes: tuple[SceneText, ...] = Field((), max_length=MOST_SCENES)
     """Of the scenes that change."""
 
 
 class ScenePromptsEdit(Frozen):
     """Other prompts for one scene. None: as it was."""
 
-    scene: int = Field(ge=0, lt=50)
+    scene: int = Field(ge=0, lt=MOST_SCENES)
     """Counted from 0."""
     music_prompt: Prompt | None = None
     sound_prompt: Prompt | None = None
@@ -70,7 +70,7 @@ class PromptEnhancementEdit(Frozen):
     sound_prompt: Prompt | None = None
     """Of every scene."""
     negative_prompt: Prompt | None = None
-    scenes: tuple[ScenePromptsEdit, ...] = Field((), max_length=50)
+    scenes: tuple[ScenePromptsEdit, ...] = Field((), max_length=MOST_SCENES)
     """Of the scenes that change alone."""
 
 

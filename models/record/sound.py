@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from models.record.options import AudioFormat, StemKind, VideoFormat
+from models.record.options import MOST_SCENES, AudioFormat, StemKind, VideoFormat
 from models.record.vision import Output
 from models.schema import Frozen
 
@@ -40,7 +40,7 @@ class Stem(Output):
     model_channels: int
     prompt: str
     """Of the first scene."""
-    later_prompts: tuple[ScenePrompt, ...] = ()
+    later_prompts: tuple[ScenePrompt, ...] = Field((), max_length=MOST_SCENES - 1)
     """Of the second scene and those after it."""
     negative_prompt: str
     seed: int

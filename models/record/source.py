@@ -7,6 +7,8 @@ from pydantic import Field
 from models.record.options import Options
 from models.schema import Frozen
 
+CLIP_SECONDS = 10.0  # that the audio models learnt on
+
 
 class Stream(Frozen):
     """One stream of the source file."""
@@ -59,6 +61,10 @@ class VideoInput(Frozen):
     options: Options
     reference: Reference | None = None
     """What the sound is to be like, beside the words."""
+
+    def sound_seconds(self, scenes: int) -> float:
+        """Sound to be made for one candidate of a stem. However short a scene is, it costs a model as much as a clip."""
+        return max(self.result_seconds, (scenes - 1) * CLIP_SECONDS + self.result_seconds / scenes)
 
     @property
     def result_seconds(self) -> float:

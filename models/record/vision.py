@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from models.record.options import MOST_SCENES
 from models.schema import Frozen
 
 
@@ -93,7 +94,7 @@ class FrameSelection(Output):
     index: int = Field(ge=0)
     latent_shape: tuple[int, ...]
     """Shape of one frame's latent before it is flattened."""
-    scenes: tuple[Scene, ...] = ()
+    scenes: tuple[Scene, ...] = Field((), max_length=MOST_SCENES)
     """All of the video, in order. None in records before version 4: one scene."""
     notes: tuple[str, ...] = ()
     """What a person should know: fewer scenes than were asked for."""
@@ -120,7 +121,7 @@ class Mood(Frozen):
 class SceneDescription(Frozen):
     """One scene in words."""
 
-    text: str
+    text: str = Field(max_length=20_000)
     mood: Mood | None = None
     """Only from models that measure one."""
 
@@ -131,10 +132,10 @@ class FrameDescription(Output):
     model: str
     question: str | None
     """What the model was asked; None for a model that is not asked."""
-    text: str
+    text: str = Field(max_length=20_000)
     mood: Mood | None = None
     """Only from models that measure one."""
-    later: tuple[SceneDescription, ...] = ()
+    later: tuple[SceneDescription, ...] = Field((), max_length=MOST_SCENES - 1)
     """Of the second scene and those after it."""
 
     @property
@@ -165,7 +166,7 @@ class PromptEnhancement(Output):
     """Of all scenes."""
     objects: tuple[str, ...] = ()
     """What is named in the first scene's prompts, most of it first."""
-    later: tuple[ScenePrompts, ...] = ()
+    later: tuple[ScenePrompts, ...] = Field((), max_length=MOST_SCENES - 1)
     """Of the second scene and those after it."""
 
     @property

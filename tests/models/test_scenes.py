@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from models.scenes import MOST, distances_between, divide, medoid
+from models.record import MOST_SCENES
+from models.scenes import distances_between, divide, medoid
 
 Latents = npt.NDArray[np.float32]
 SIZE = 200
@@ -155,9 +156,9 @@ def test_what_is_the_same_picture_is_not_divided() -> None:
 
 
 def test_scenes_are_not_more_than_a_user_may_edit() -> None:
-    parts = [still(seed, 4) for seed in range(MOST + 20)]
+    parts = [still(seed, 4) for seed in range(MOST_SCENES + 20)]
     found = firsts(parts)
-    assert len(found) == MOST
+    assert len(found) == MOST_SCENES
     assert set(found) < set(begins(parts))
 
 

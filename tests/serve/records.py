@@ -78,19 +78,20 @@ def stem(kind: StemKind) -> Stem:
 
 
 def film() -> Record:
-    """A ten-second video of three scenes, with three frames, up to its prompts."""
-    times = ((0, 3, 1), (3, 7, 5), (7, 10, 9))
-    frames = tuple(Frame(path=f"videos/x/{number:04}.jpg", seconds=at) for number, (_, _, at) in enumerate(times, 1))
+    """A ten-second video of three scenes, each with two frames, up to its prompts."""
+    frames = tuple(
+        Frame(path=f"videos/x/{number:04}.jpg", seconds=at) for number, at in enumerate((1, 2, 4, 6, 8, 9), start=1)
+    )
     scenes = tuple(
         Scene(start_seconds=start, end_seconds=end, index=index, path=frames[index].path)
-        for index, (start, end, _) in enumerate(times)
+        for start, end, index in ((0, 3, 0), (3, 7, 2), (7, 10, 4))
     )
     texts = ("A dog.", "A cat.", "A cow.")
     moods = tuple(Mood(valence=0.1 * number, arousal=0) for number in range(3))
     described = [SceneDescription(text=text, mood=mood) for text, mood in zip(texts, moods, strict=True)]
     return Record(
         video_input=video_input(options=Options(seed=1, scenes=3)),
-        frame_extraction=FrameExtraction(model="t", folder="videos/x", count=3, frames=frames),
+        frame_extraction=FrameExtraction(model="t", folder="videos/x", count=6, frames=frames),
         object_detection=ObjectDetection(model="t", confidence=0.25, frames=(), objects=("dog",)),
         frame_selection=FrameSelection(
             model="t", path=frames[0].path, index=0, latent_shape=(512, 16, 29), scenes=scenes

@@ -165,3 +165,38 @@ async def test_a_module_that_is_none_is_not_found(http: httpx.AsyncClient) -> No
     answer = await module(http, "music", {})
     assert answer.status_code == 404
     assert "frame_extraction" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("times", [[-1e308, 0, 1, 2], [0, 1e300, 2e300, 1e301], [5, 4, 3, 2], [1000, 1001, 1002, 1003]])
+async def test_frames_at_times_that_the_video_does_not_have_are_refused(
+    http: httpx.AsyncClient, whole: dict[str, Any], times: list[float]
+) -> None:
+    frames = [frame | {"seconds": at} for frame, at in zip(whole["frame_extraction"]["frames"], times, strict=True)]
+    record = {name: whole[name] for name in ("schema_version", "video_input", "frame_extraction")}
+    record["frame_extraction"] = record["frame_extraction"] | {"frames": frames}
+    record["video_input"] = record["video_input"] | {"options": whole["video_input"]["options"] | {"scenes": 2}}
+    answer = await module(http, "frame_selection", record)
+    assert answer.status_code == 422, answer.text
+    assert "it lasts 3 s" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("scenes", "words"),
+    [
+        ([(0, 1), (2, 3)], "begins at 0, and every other where the one before it ends"),
+        ([(0, 1), (1, 2)], "must end with the video, at 3 s"),
+        ([(number / 100, (number + 1) / 100) for number in range(300)], "at most 50"),
+    ],
+)
+async def test_scenes_that_a_video_cannot_have_are_refused(
+    http: httpx.AsyncClient, whole: dict[str, Any], scenes: list[tuple[float, float]], words: str
+) -> None:
+    chosen = whole["frame_selection"]
+    told = [
+        {"start_seconds": start, "end_seconds": end, "index": chosen["index"], "path": chosen["path"]}
+        for start, end in scenes
+    ]
+    record = {**whole, "frame_selection": chosen | {"scenes": told}, "frame_description": None}
+    answer = await module(http, "frame_description", record)
+    assert answer.status_code == 422, answer.text
+    assert words in answer.json()["detail"]

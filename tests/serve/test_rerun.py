@@ -61,7 +61,7 @@ def test_another_frame_is_described_anew(record: Record) -> None:
 
 @pytest.fixture
 def film() -> Record:
-    """Of a finished run of three scenes, with three frames."""
+    """Of a finished run of three scenes, with two frames each."""
     record = records.film()
     for part in ("music", "sounds"):
         record = record.append(records.output("audio_generation", part))
@@ -94,7 +94,7 @@ def test_a_scene_gets_another_frame_or_other_words(film: Record) -> None:
     _, outputs = changed(film, Rerun.model_validate({"edits": edits}))
     assert outputs.frame_selection is not None
     assert outputs.frame_description is not None
-    assert [scene.index for scene in outputs.frame_selection.scenes] == [1, 1, 2]
+    assert [scene.index for scene in outputs.frame_selection.scenes] == [1, 2, 4]
     assert (outputs.frame_selection.index, outputs.frame_selection.path) == (1, "videos/x/0002.jpg")
     assert [scene.text for scene in outputs.frame_description.scenes] == ["A dog.", "A cat.", "A crow."]
 
@@ -114,7 +114,9 @@ def test_a_scene_gets_another_frame_or_other_words(film: Record) -> None:
             {"edits": {"frame_description": {"scenes": [{"scene": 3, "text": "x"}]}}},
             "has 3 scenes, 0 to 2; there is no scene 3",
         ),
-        ({"edits": {"frame_selection": {"scenes": [{"scene": 0, "index": 3}]}}}, "frames are 0 to 2, not 3"),
+        ({"edits": {"frame_selection": {"scenes": [{"scene": 0, "index": 6}]}}}, "frames are 0 to 5, not 6"),
+        ({"edits": {"frame_selection": {"scenes": [{"scene": 0, "index": 2}]}}}, "frames of scene 0 are 0 to 1, not 2"),
+        ({"edits": {"frame_description": {"scenes": [{"scene": 1, "text": t} for t in "xy"]}}}, "says twice"),
         ({"options": {"scenes": 2}, "edits": {"prompt_enhancement": {"music_prompt": "x"}}}, "change scenes first"),
     ],
 )
