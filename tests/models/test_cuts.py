@@ -57,6 +57,14 @@ def borders(
     return refined(video, [(frames[scene.first - 1].seconds, frames[scene.first].seconds) for scene in chosen[1:]])
 
 
+def test_the_shots_of_an_edited_film_are_found_one_by_one(tmp_path: Path) -> None:
+    """Ten of them, of less than five seconds each, so that every second or third frame is behind a cut."""
+    names: list[Photograph] = ["china", "flower", "bus", "zidane"]
+    shots = [panned(photograph(names[number % 4]), frames=118, share=0.1) for number in range(10)]
+    film = make_video(tmp_path / "film.mp4", pictures=[picture for shot in shots for picture in shot], gop=250)
+    assert borders(film) == pytest.approx([4.72 * number for number in range(1, 10)], abs=0.001)
+
+
 @pytest.mark.parametrize("scenes", ["auto", 3])
 @pytest.mark.parametrize("keyframes_at_cuts", [False, True])
 def test_cuts_between_panned_photographs_are_found_to_the_frame(
