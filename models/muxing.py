@@ -13,6 +13,7 @@ from models.containers import CONTAINERS, Container, OutputOptions
 from models.errors import MediaToolFailed, MediaToolLimit
 from models.labels import Chapter, ffmetadata, read_chapters, still_true
 from models.mixing import Mix, OwnSound, StemFile
+from models.own_sound import own_sound
 from models.record import AudioFormat, VideoFormat, VideoInput
 from models.result_files import DESCRIPTIONS, stem_outputs
 from models.text_track import TITLE as DESCRIPTIONS_TITLE
@@ -90,15 +91,14 @@ def look_into(video_input: VideoInput, source: Path, *, wanted: VideoFormat | Au
     if video_input.media == "image":
         return Looked()
     start = video_input.start_seconds
-    sound, picture = (next((s for s in video_input.streams if s.kind == kind), None) for kind in ("audio", "video"))
+    picture = next((stream for stream in video_input.streams if stream.kind == "video"), None)
     with media.open_media(source) as container:
         channels = {stream.index: stream.layout.nb_channels for stream in container.streams.audio}
         tags = {stream.index: stream.metadata for stream in container.streams.video}
+        sound = own_sound(container) if video_input.has_audio else None
         return Looked(
-            own=OwnSound(source, sound.index, channels[sound.index], start)
-            if sound and video_input.has_audio
-            else None,
-            own_language=_language(container, sound.index if sound else None, CONTAINERS[wanted]),
+            own=None if sound is None else OwnSound(source, sound, channels[sound], start),
+            own_language=_language(container, sound, CONTAINERS[wanted]),
             tags=dict(container.metadata),
             picture_tags=tags_for(tags.get(picture.index if picture else -1, {}), CONTAINERS[wanted]),
             chapters=tuple(read_chapters(container, start_seconds=start, seconds=seconds)),

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import av
 from av.container import InputContainer
 from PIL import Image, UnidentifiedImageError
 from pydantic import Field
@@ -21,6 +20,7 @@ from models import media
 from models.animations import animation
 from models.errors import DamagedMedia, InputTooLarge, InvalidInput, UnsupportedMedia
 from models.file_signatures import HEAD_BYTES, begins_like, description, promised_bytes
+from models.own_sound import own_sound
 from models.picture import ORIENTATION, QUARTER_TURNS, open_image
 from models.picture_track import PictureTrack, is_cover
 from models.record import Options, Stream, VideoInput
@@ -33,7 +33,6 @@ READ_HERE = (
 NAME_LENGTH = 255
 _MOVING = ("GIF", "PNG")  # ffmpeg reads these animations; see `models.animations` for the others
 _IMAGES = {"MPO": "jpeg", "HEIF": "heic"}
-_SOUND_PACKETS = 100
 _CONTAINERS = {"mpegts": "ts", "mpeg": "mpg", "asf": "wmv"}
 _STREAM_KINDS = ("video", "audio", "subtitle", "data", "attachment")
 _HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control characters, marks that turn the writing around, halves of characters
@@ -231,22 +230,9 @@ def _check(container: InputContainer, *, limits: MediaLimits) -> None:
 
 
 def _has_sound(source: Path) -> bool:
-    """Whether the first sound stream can be decoded. Opened anew: the picture's reader has moved on."""
+    """Whether any sound can be decoded. Opened anew: the picture's reader has moved on."""
     with media.open_media(source) as container:
-        if not container.streams.audio or container.streams.audio[0].codec_context is None:
-            return False
-        stream = container.streams.audio[0]
-        packets = container.demux(stream)
-        for _ in range(_SOUND_PACKETS):
-            try:
-                packet = next(packets, None)
-                if packet is None:
-                    return False
-                if packet.decode():
-                    return True
-            except (av.FFmpegError, IndexError):  # IndexError as in `PictureTrack`
-                continue
-    return False
+        return own_sound(container) is not None
 
 
 def _container_name(container: InputContainer, head: bytes) -> str:

@@ -22,6 +22,7 @@ from tests.media_factory import make_image, make_video
 from tests.models.test_reconstruction import (
     AUDIO_FRAME,
     Samples,
+    amplitude,
     clicks,
     heard_clicks,
     look,
@@ -313,15 +314,59 @@ def test_a_track_that_the_container_refuses_is_left_out_and_the_others_are_there
 
 def test_a_track_that_cannot_be_decoded_is_left_out_where_it_would_be_encoded(tmp_path: Path) -> None:
     film = rich_film(tmp_path, "film.mkv", sounds=("aac", "flac"))
+    spoil(film, 1)
+    result = make(tmp_path, film, format="webm")
+    assert result.fates == {1: "encoded", 2: "dropped", 3: "encoded"}
+    assert result.record.duration_seconds == pytest.approx(SECONDS, abs=AUDIO_FRAME)
+
+
+def film_with_tracks(folder: Path, *marks: str, codec: str = "aac") -> Path:
+    """A film of two seconds with a sound track for each of these marks: tones of 440, 900, 1360 … Hz."""
+    sounds = [stem(folder, tone(440 + 460 * i, seconds=2)).path.rename(folder / f"{i}.flac") for i in range(len(marks))]
+    streams = [media.source(make_video(folder / "silent.mp4", frames=50))["v:0"]]
+    streams += [media.source(sound)["a:0"] for sound in sounds]
+    options = {f"disposition:a:{i}": mark for i, mark in enumerate(marks)}
+    film = folder / "tracks.mkv"
+    told_by_us: dict[str, Any] = {"c:v": "copy", "c:a": codec, "default_mode": "passthrough", **options}
+    media.run(ffmpeg.output(*streams, str(film), **told_by_us), timeout_seconds=30)
+    return film
+
+
+def spoil(film: Path, number: int) -> None:
+    """Overwrite the packets of a sound track."""
     with av.open(str(film)) as container:
-        spoilt: list[Any] = [bytes(packet) for packet in container.demux(audio=1) if packet.size]
+        spoilt: list[Any] = [bytes(packet) for packet in container.demux(audio=number) if packet.size]
     data = film.read_bytes()
     for packet in spoilt:
         data = data.replace(packet, bytes(len(packet)))
     film.write_bytes(data)
-    result = make(tmp_path, film, format="webm")
-    assert result.fates == {1: "encoded", 2: "dropped", 3: "encoded"}
-    assert result.record.duration_seconds == pytest.approx(SECONDS, abs=AUDIO_FRAME)
+
+
+@pytest.mark.parametrize(
+    ("marks", "heard"),
+    [
+        (("comment", "default"), 900), (("comment", "0"), 900), (("0", "0"), 440), (("0", "default", "0"), 900),
+        (("default+comment", "default"), 900), (("comment",), 440),
+    ],
+)  # fmt: skip
+def test_the_own_sound_is_the_track_that_players_choose(tmp_path: Path, marks: tuple[str, ...], heard: int) -> None:
+    film = film_with_tracks(tmp_path, *marks)
+    result = make(tmp_path, film, format="wav", original_mode="keep", original=1, loudness_lufs=None)
+    assert result.record.original_used
+    heights = {hertz: amplitude(sound_of(result.path), hertz) for hertz in (440, 900, 1360)}
+    assert max(heights, key=heights.__getitem__) == heard
+    assert sorted(heights.values())[-2] < 0.001
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+def test_where_one_sound_track_is_broken_the_own_sound_is_the_next_one(tmp_path: Path, broken: int) -> None:
+    film = film_with_tracks(tmp_path, *("default" if number == broken else "0" for number in (0, 1)), codec="flac")
+    spoil(film, broken)
+    assert look(film).has_audio
+    result = make(tmp_path, film, format="wav", original_mode="keep", original=1, loudness_lufs=None)
+    assert amplitude(sound_of(result.path), (900, 440)[broken]) == pytest.approx(0.25, rel=0.05)
+    spoil(film, 1 - broken)
+    assert not look(film).has_audio
 
 
 def test_sound_alone_has_no_other_tracks(tmp_path: Path) -> None:
