@@ -207,6 +207,13 @@ def test_rumble_lowers_nothing(curve: Curve) -> None:
     assert gain == pytest.approx(0, abs=0.01)
 
 
+def test_a_click_lowers_nothing_but_a_short_sound_does(curve: Curve) -> None:
+    made, gain = curve(within(tone(440, seconds=3), 1, 1.03))
+    assert made.ducked_seconds == 0
+    assert gain[at(1.05) :] == pytest.approx(0, abs=0.01)
+    assert curve(within(tone(440, seconds=3), 1, 1.1))[1][at(1) : at(1.1)] == pytest.approx(-12, abs=0.1)
+
+
 def test_sound_that_never_ends_is_made_room_for_all_the_time(curve: Curve) -> None:
     made, gain = curve(noise(seconds=3, dbfs=-20))
     assert gain == pytest.approx(-12, abs=0.1)
