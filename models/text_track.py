@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 TITLE = "Descriptions"
 LANGUAGE = "en"
+MOST_CHARACTERS = 4000
+"""Of one cue. ffmpeg refuses to write texts of more than 64 kB to mp4."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,10 @@ class SceneText:
 
 
 def webvtt(texts: Sequence[SceneText]) -> str:
-    """A WebVTT file of one cue a scene. Scenes without words, or that begin and end in the same millisecond, have none."""
+    """A WebVTT file of one cue a scene. Scenes without words, or that begin and end in the same millisecond, have none.
+
+    Of a text that is too long for a cue, the beginning is there.
+    """
     blocks = [f"WEBVTT - {TITLE}", f"NOTE Language: {LANGUAGE}"]
     for text in texts:
         start, end, words = _milliseconds(text.start_seconds), _milliseconds(text.end_seconds), _escaped(text.text)
@@ -42,4 +47,6 @@ def _clock(milliseconds: int) -> str:
 def _escaped(text: str) -> str:
     """On one line, as an empty one would end the cue. An arrow would begin one, but none is left without its `>`."""
     line = " ".join("".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text).split())
+    if len(line) > MOST_CHARACTERS:
+        line = line[: MOST_CHARACTERS - 1].rstrip() + "…"
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -427,6 +427,18 @@ def test_descriptions_become_a_text_track_where_they_are_asked_for(tmp_path: Pat
             assert container.streams.subtitles[0].disposition & av.stream.Disposition.descriptions
 
 
+@pytest.mark.parametrize("asked", ["mp4", "mkv"])
+def test_of_a_description_that_is_too_long_for_a_text_track_the_beginning_is_there(tmp_path: Path, asked: str) -> None:
+    texts = [SceneText(0, 1, "é & " * 16_500), TEXTS[1]]
+    result = make(tmp_path, make_video(tmp_path / "film.mp4", frames=50), texts=texts, format=asked, descriptions=True)
+    assert result.record.picture == "copied"
+    (_, long), (_, tree) = shown_texts(result.path, 0)
+    assert long == ("é & " * 1000)[:3999].rstrip() + "…"
+    assert tree == "A tree"
+    assert (result.path.parent / "descriptions.vtt").read_text() == webvtt(texts)
+    assert webvtt(texts).count("é") == 1000
+
+
 @pytest.mark.parametrize("asked", ["mp4", "wav"])
 def test_descriptions_lie_beside_the_result_also_where_they_are_no_track(tmp_path: Path, asked: str) -> None:
     result = make(tmp_path, make_video(tmp_path / "film.mp4", frames=50), texts=TEXTS, format=asked)
