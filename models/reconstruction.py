@@ -11,9 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import av
 import ffmpeg
-from PIL import Image
 from pydantic import Field
 
 from models import media
@@ -21,10 +19,10 @@ from models.animations import readable
 from models.audio import STEM_CHANNELS, STEM_SAMPLE_RATE
 from models.containers import CONTAINERS, OutputOptions, PictureCodec
 from models.errors import MediaToolFailed, MediaToolLimit, MissingOutput
+from models.fidelity import PictureChanged, check_copy, check_length, length
 from models.mixing import OWN_SOUND_BROKEN, Mix, Mixer, MixSettings, OwnSound, StemFile
 from models.muxing import COMMENT, Job, beside, look_into, with_tracks, write
 from models.picture import read_picture
-from models.picture_track import open_picture, upright_turn
 from models.record import VIDEO_FORMATS, AudioFormat, Files, Reconstruction, Stream, VideoFormat, VideoInput
 from models.result_files import DESCRIPTIONS, lowered_note, moved
 from models.schema import ModuleSettings
@@ -36,7 +34,6 @@ __all__ = ["COMMENT", "ReconstructionSettings", "Reconstructor", "SceneText", "S
 
 STILL_GOP_SECONDS = 10
 SEAM = "the picture is shown for whole frames, a little longer or shorter than the loop: there is a seam where it begins again"
-LATE_SECONDS = 0.1  # by which a copied picture may end later than it did in the source
 
 
 class ReconstructionSettings(ModuleSettings):
@@ -125,10 +122,10 @@ class Reconstructor:
                 (beside(folder) / DESCRIPTIONS).write_text(webvtt(texts), encoding="utf-8")
             job = replace(self._job(video_input, film, stems, folder=folder), origin=origin)
             picture = self._put_together(job)
-            length = _length(job.path)
+            seconds = length(job.path)
             files = moved(job.beside, output.parent)
             job.path.replace(output)
-        return _described(job, picture, files, path=output.name, length=length)
+        return _described(job, picture, files, path=output.name, seconds=seconds)
 
     def _job(self, video_input: VideoInput, film: Path, stems: Sequence[StemFile], *, folder: Path) -> Job:
         """With the sound mixed."""
@@ -194,16 +191,14 @@ class Reconstructor:
 
         def put(plan: Plan) -> None:
             write(job, picture, options, tracks=plan.kept, timeout_seconds=self._timeout(job.seconds))
-            # Without edit lists, frames that the source hides come to light; older versions of ffmpeg let Matroska lie on its side.
-            end = job.seconds + LATE_SECONDS + 1 / (job.video_input.frame_rate or 25)
-            if _length(job.path) >= end or _turn(job.path) != _turn(job.source):
-                raise MediaToolFailed("the picture's packets are not shown as they were")
+            check_copy(job)
+            check_length(job)
 
         try:
             return with_tracks(job, put, timeout_seconds=self._timeout(job.seconds))
         except MediaToolLimit:
             raise  # it says nothing about the container, and encoding takes longer still
-        except MediaToolFailed:
+        except (MediaToolFailed, PictureChanged):
             return None
 
     def _encode(self, job: Job, picture: ffmpeg.nodes.FilterableStream, codec: PictureCodec) -> Plan:
@@ -212,6 +207,8 @@ class Reconstructor:
 
         def put(plan: Plan) -> None:
             write(job, even, options, tracks=plan.kept, timeout_seconds=self._timeout(job.seconds, encoding=True))
+            if plan.kept:  # nothing but a track can be the cause
+                check_length(job)
 
         return with_tracks(job, put, timeout_seconds=self._timeout(job.seconds))
 
@@ -252,23 +249,13 @@ def _picture(job: Job) -> tuple[ffmpeg.nodes.FilterableStream, str]:
     return shifted(job.source, job.video_input.start_seconds)[str(stream.index)], stream.codec
 
 
-def _turn(path: Path) -> Image.Transpose | None:
-    with open_picture(path) as track:
-        return upright_turn(track.first)
-
-
-def _length(path: Path) -> float:
-    with media.open_media(path) as result:
-        return (result.duration or 0) / av.time_base
-
-
-def _described(job: Job, picture: _Picture, files: Files, *, path: str, length: float) -> Reconstruction:
+def _described(job: Job, picture: _Picture, files: Files, *, path: str, seconds: float) -> Reconstruction:
     mix = job.mix
     return Reconstruction(
         model=Reconstructor.model,
         path=path,
         format=job.format,
-        duration_seconds=length,
+        duration_seconds=seconds,
         picture=picture.picture,
         video_codec=picture.codec,
         audio_codec=job.container.sound.name,
@@ -280,5 +267,5 @@ def _described(job: Job, picture: _Picture, files: Files, *, path: str, length: 
         true_peak_dbtp=mix.true_peak_dbtp,
         tracks=picture.plan.told,
         files=files,
-        notes=(*mix.notes, *picture.notes, *lowered_note(mix)),
+        notes=(*mix.notes, *picture.notes, *job.looked.notes, *lowered_note(mix)),
     )

@@ -4,6 +4,7 @@ Packets are copied where the container holds their codec. All of them are shifte
 that ended later would make the result longer. Sound in PCM has no packets worth the name, and is written anew, sample by sample.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -45,6 +46,15 @@ _MAC = {
 }  # fmt: skip
 
 _PADDING = {"aac": 1024, "mp3": 1105, "opus": 312}  # samples
+_MOST_PADDING = 2112  # Apple's encoders; what a file hides beyond that, somebody cut off
+_TICK = 0.001  # of Matroska's clock, in seconds
+_HIDING = ("mov,", "matroska")  # ffmpeg's names of formats that can hide the beginning of a sound begin so
+
+# What attached files may be told to be that make no sound.
+_FONT_OR_PICTURE = re.compile(
+    r"(image|font)/.+|application/(x-)?(truetype-font|opentype-font|font-\w+|vnd\.ms-(opentype|fontobject)|x-font(-.+)?)",
+    re.IGNORECASE,
+)
 
 Kind = Literal["audio", "subtitle", "attachment", "data"]
 
@@ -67,6 +77,11 @@ class Track:
     padding_seconds: float = 0
     """What the container takes for the codec's delay, and adds to the length of a copy."""
     cover: bool = False
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is text that players show unasked."""
+        return self.kind == "subtitle" and "default" in self.disposition.split("+")
 
     @property
     def told(self) -> KeptTrack:
@@ -157,9 +172,9 @@ def plan(container: InputContainer, video_input: VideoInput, wanted: VideoFormat
     kept: list[Track] = []
     dropped: list[KeptTrack] = []
     for stream in video_input.streams:
-        if stream.index == picture:
+        if stream.index == picture or _is_chapters(opened.get(stream.index), container):
             continue
-        if stream.kind == "audio" and video_input.options.original_mode == "replace":
+        if video_input.options.original_mode == "replace" and _may_sound(stream, opened.get(stream.index)):
             found: Track | str = REPLACED
         elif stream.index not in opened or (stream.codec == "unknown" and stream.kind in ("audio", "subtitle")):
             found = _CANNOT_BE_READ
@@ -173,6 +188,22 @@ def plan(container: InputContainer, video_input: VideoInput, wanted: VideoFormat
             dropped.append(KeptTrack(index=stream.index, kind=stream.kind, result="dropped", reason=found))
     order = {"audio": 0, "subtitle": 1, "attachment": 2}
     return Plan(tuple(sorted(kept, key=lambda track: order[track.kind])), tuple(dropped))
+
+
+def _is_chapters(opened: Any, container: InputContainer) -> bool:
+    """Whether a stream is the text of an mp4's or mov's chapters, which are kept as chapters: there is one text for each."""
+    if opened is None or opened.type != "data" or opened.codec_context is not None or "timecode" in opened.metadata:
+        return False
+    marks = len(container.chapters()) if container.format.name.startswith("mov,") else 0
+    return marks > 0 and opened.frames == marks
+
+
+def _may_sound(stream: Stream, opened: Any) -> bool:
+    """Whether a stream is sound, or an attached file that may be: any that is not told to be a font or a picture."""
+    if stream.kind != "attachment" or opened is None or opened.type == "video":
+        return stream.kind == "audio"
+    tags = {name.lower(): value for name, value in opened.metadata.items()}
+    return not _FONT_OR_PICTURE.fullmatch(tags.get("mimetype", "").strip())
 
 
 def _fate(stream: Stream, opened: Any, *, holds: Container, name: str) -> Track | str:
@@ -197,13 +228,26 @@ def _fate(stream: Stream, opened: Any, *, holds: Container, name: str) -> Track 
 
 def _sound(track: Track, codec: str, opened: Any, *, holds: Container, name: str) -> Track:
     channels = opened.codec_context.channels
-    if codec in holds.tracks.sounds:
-        padding = _PADDING.get(codec, 0) / (opened.codec_context.sample_rate or 48_000) if holds.tracks.padded else 0.0
-        copied = codec if codec.startswith("pcm_") else "copy"
-        return replace(track, codec=copied, channels=channels, padding_seconds=padding)
-    encoder = str(holds.sound.options["c:a:0"])
     reason = f"{name} cannot hold {codec}: it was encoded as {holds.sound.name}"
+    if codec in holds.tracks.sounds:
+        rate = opened.codec_context.sample_rate or 48_000
+        hidden = _hidden_seconds(opened) if holds.tracks.padded else 0.0
+        padding = max(hidden, _PADDING.get(codec, 0) / rate) if holds.tracks.padded else 0.0
+        if codec.startswith("pcm_"):
+            return replace(track, codec=codec, channels=channels, padding_seconds=padding)
+        if hidden <= _MOST_PADDING / rate + _TICK:
+            return replace(track, channels=channels, padding_seconds=padding)
+        reason = f"{name} cannot hide the beginning that the source hides: it was encoded as {holds.sound.name}"
+    encoder = str(holds.sound.options["c:a:0"])
     return replace(track, codec=encoder, result="encoded", reason=reason, channels=channels)
+
+
+def _hidden_seconds(opened: Any) -> float:
+    """How much of a sound stream lies before the moment from which it is heard."""
+    entries = opened.index_entries
+    if not opened.container.format.name.startswith(_HIDING) or opened.start_time is None or not len(entries):
+        return 0.0
+    return max(0.0, float((opened.start_time - entries[0].timestamp) * opened.time_base))
 
 
 def _subtitles(track: Track, codec: str, *, holds: Container, name: str) -> Track | str:

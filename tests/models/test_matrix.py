@@ -10,9 +10,11 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import ffmpeg
 import numpy as np
 import pytest
 
+from models import media
 from models.reconstruction import ReconstructionSettings, Reconstructor
 from models.record import Reconstruction
 from tests.media_factory import frame_number, make_video
@@ -121,6 +123,13 @@ def film_of(case: Case, folder: Path) -> Path:
     )  # fmt: skip
 
 
+def trimmed(film: Path, *, seconds: float) -> Path:
+    """The film without its beginning, as phones and editors cut it: nothing is encoded, an edit list hides what was cut off."""
+    path = film.with_name(f"trimmed{film.suffix}")
+    media.run(ffmpeg.output(media.source(film, ss=seconds), f"file:{path}", c="copy"), timeout_seconds=30)
+    return path
+
+
 def made_of(case: Case, folder: Path, film: Path, samples: Samples, **options: object) -> tuple[Reconstruction, Path]:
     video_input = look(film, format=case.asked, original_mode="keep", **options)
     record = Reconstructor(ReconstructionSettings()).reconstruct(
@@ -175,6 +184,37 @@ def test_length_packets_sync_and_tracks_are_right(tmp_path: Path, case: Case) ->
     assert len(shown) == case.frames
     clicking = sorted([*generated, *(own if case.sound else [])])
     assert heard_clicks(result) == pytest.approx([shown[number] for number in clicking], abs=SYNC)
+
+
+@pytest.mark.parametrize(("asked", "kept"), [("mkv", "encoded"), ("mp4", "copied")])
+@pytest.mark.parametrize("cut", [0.05, 0.5, 1.3])
+def test_what_an_edit_list_hides_stays_hidden(tmp_path: Path, cut: float, asked: str, kept: str) -> None:
+    case = Case("mp4", "libx264", "aac", 30, 90, asked)
+    whole = make_video(
+        tmp_path / "whole.mp4", rate=30, frames=90, gop=90, own=clicks(0.2, 1.6, 2.4, seconds=case.times[-1])
+    )
+    film = trimmed(whole, seconds=cut)
+    numbers = [frame_number(image) for image, _ in pictures(film)]
+    hidden = 90 - len(numbers)
+    assert numbers == list(range(hidden, 90))
+    assert hidden / 30 == pytest.approx(cut, abs=1 / 30)
+    own = clicks_of_track(film, 0)
+    seconds = len(numbers) / 30
+    unfaded = {"loudness_lufs": None, "fade_in_seconds": 0, "fade_out_seconds": 0}
+    record, result = made_of(case, tmp_path, film, clicks(0, 1, seconds=seconds), **unfaded)
+
+    shown = pictures(result)
+    assert [frame_number(image) for image, _ in shown] == numbers
+    assert [time for _, time in shown] == pytest.approx([number / 30 for number in range(len(numbers))], abs=0.002)
+    assert picture_seconds(result) == pytest.approx(seconds, abs=0.002)
+    assert record.duration_seconds == pytest.approx(seconds, abs=AUDIO_FRAME)
+    assert heard_clicks(result) == pytest.approx(sorted([0, 1, *own]), abs=SYNC)
+
+    assert record.picture == kept  # Matroska has no edit lists
+    assert any("the picture was encoded" in note for note in record.notes) == (kept == "encoded")
+    assert [track.result for track in record.tracks] == [kept]
+    assert any("hide" in (track.reason or "") for track in record.tracks) == (kept == "encoded")
+    assert clicks_of_track(result, 1) == pytest.approx(own, abs=SYNC)
 
 
 @pytest.mark.parametrize(
