@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MOST_CHAPTERS = 1000
+"""Of a result."""
 # Of the source's container, or of what a program measured in it: not true of the result.
 _STALE = re.compile(
     r"encoder|major_brand|minor_version|compatible_brands|duration|bps|number_of_\w+|_statistics_\w+|rotate"
@@ -34,12 +35,18 @@ def still_true(tags: Mapping[str, str]) -> dict[str, str]:
 def read_chapters(container: Any, *, start_seconds: float, seconds: float) -> list[Chapter]:
     """The chapters of a file that PyAV opened, on the result's clock, as far as they lie between its beginning and its end."""
     chapters = []
-    for mark in container.chapters()[:MOST_CHAPTERS]:
+    for mark in container.chapters():
         begins, ends = (float(mark[side] * (mark["time_base"] or 0)) - start_seconds for side in ("start", "end"))
         begins, ends = max(0.0, begins), min(seconds, ends)
         if begins < ends:
             chapters.append(Chapter(begins, ends, mark["metadata"]))
     return chapters
+
+
+def chapters_note(chapters: Sequence[Chapter]) -> tuple[str, ...]:
+    """For the record, where there are more chapters than a result gets: it gets the first ones."""
+    out = len(chapters) - MOST_CHAPTERS
+    return (f"{out} of {len(chapters)} chapters were left out: the first {MOST_CHAPTERS} are kept",) if out > 0 else ()
 
 
 def ffmetadata(

@@ -11,7 +11,8 @@ from models import media
 from models.audio import STEM_CHANNELS, STEM_SAMPLE_RATE
 from models.containers import CONTAINERS, Container, OutputOptions
 from models.errors import MediaToolFailed, MediaToolLimit
-from models.labels import Chapter, ffmetadata, read_chapters, still_true
+from models.hidden_texts import hide_texts
+from models.labels import MOST_CHAPTERS, Chapter, chapters_note, ffmetadata, read_chapters, still_true
 from models.mixing import Mix, OwnSound, StemFile
 from models.own_sound import own_sound
 from models.record import AudioFormat, VideoFormat, VideoInput
@@ -36,6 +37,8 @@ class Looked:
     tags: Mapping[str, str] = field(default_factory=dict)
     picture_tags: Mapping[str, str] = field(default_factory=dict)
     chapters: tuple[Chapter, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What of the source, tracks apart, the result doesn't have."""
     plan: Plan = NOTHING_ELSE
 
 
@@ -95,14 +98,18 @@ def look_into(video_input: VideoInput, source: Path, *, wanted: VideoFormat | Au
     with media.open_media(source) as container:
         channels = {stream.index: stream.layout.nb_channels for stream in container.streams.audio}
         tags = {stream.index: stream.metadata for stream in container.streams.video}
-        sound = own_sound(container) if video_input.has_audio else None
+        chapters = read_chapters(container, start_seconds=start, seconds=seconds)
+        notes = chapters_note(chapters) if CONTAINERS[wanted].picture else ()
+        others = plan(container, video_input, wanted)
+        sound = own_sound(container) if video_input.has_audio else None  # last: it reads on in the file
         return Looked(
             own=None if sound is None else OwnSound(source, sound, channels[sound], start),
             own_language=_language(container, sound, CONTAINERS[wanted]),
             tags=dict(container.metadata),
             picture_tags=tags_for(tags.get(picture.index if picture else -1, {}), CONTAINERS[wanted]),
-            chapters=tuple(read_chapters(container, start_seconds=start, seconds=seconds)),
-            plan=plan(container, video_input, wanted),
+            chapters=tuple(chapters[:MOST_CHAPTERS]),
+            notes=notes,
+            plan=others,
         )
 
 
@@ -142,6 +149,8 @@ def write(
     kind = job.video_input.options.stem_format
     stems = stem_outputs(heard.stream(1), job.mix, job.stems, folder=job.beside, kind=kind)
     _run(job, result, list(stems), has_picture=picture is not None, timeout_seconds=timeout_seconds)
+    if job.container.tracks.handlers and not any(track.shown for track in tracks):
+        hide_texts(job.path)
     if job.path.stat().st_size >= job.max_bytes:
         raise MediaToolLimit(f"the result would be larger than {job.max_bytes} bytes")
 

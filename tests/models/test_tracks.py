@@ -1,5 +1,6 @@
 """What of a source survives in its result, besides the picture, and what is written beside it."""
 
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -264,6 +265,35 @@ def test_fonts_stay_in_matroska_and_are_reported_where_there_is_no_room_for_them
     )
 
 
+def attached(folder: Path, film: Path, files: dict[str, str]) -> Path:
+    """A film with attached files: their names, and the kinds that they are told to be."""
+    kept = media.source(film)
+    streams = [kept[str(stream.index)] for stream in look(film).streams]
+    made = ffmpeg.output(*streams, str(folder / "with_files.mkv"), c="copy")
+    options: list[str] = []
+    for number, (name, kind) in enumerate(files.items()):
+        options += ["-attach", str(folder / name), f"-metadata:s:t:{number}", f"mimetype={kind}"]
+    command = [media.ffmpeg_binary(), *made.get_args()[:-1], *options, made.get_args()[-1]]
+    subprocess.run(command, check=True, capture_output=True, timeout=30)
+    return folder / "with_files.mkv"
+
+
+def test_where_the_own_sound_is_replaced_no_attached_file_that_may_be_sound_is_left(tmp_path: Path) -> None:
+    plain = rich_film(tmp_path, "film.mkv")
+    kinds = {
+        "Serif.ttf": "application/x-truetype-font", "Sans.otf": "application/vnd.ms-opentype", "Mono.woff": "font/woff",
+        "voice.flac": "audio/flac", "voice.bin": "application/octet-stream",
+    }  # fmt: skip
+    for name in kinds:
+        (tmp_path / name).write_bytes(f"contents of {name}".encode())
+    film = attached(tmp_path, plain, kinds)
+    replaced = make(tmp_path, film, format="mkv", original_mode="replace")
+    files = [track for track in replaced.record.tracks if track.kind == "attachment"]
+    assert [(track.result, track.reason) for track in files] == [("copied", None)] * 3 + [("dropped", REPLACED)] * 2
+    assert [f"contents of {name}".encode() in replaced.path.read_bytes() for name in kinds] == [True] * 3 + [False] * 2
+    assert set(make(tmp_path, film, format="mkv").fates.values()) == {"copied"}
+
+
 @pytest.mark.parametrize(("asked", "kept"), [("mp4", True), ("mkv", True), ("mov", False)])
 def test_a_cover_stays_where_the_container_has_a_place_for_it(tmp_path: Path, asked: str, kept: bool) -> None:
     cover = make_image(tmp_path / "cover.jpg", number=9)
@@ -369,6 +399,48 @@ def test_where_one_sound_track_is_broken_the_own_sound_is_the_next_one(tmp_path:
     assert not look(film).has_audio
 
 
+@pytest.mark.parametrize("name", ["film.mp4", "film.mov"])
+@pytest.mark.parametrize("asked", ["mp4", "mkv"])
+def test_the_text_of_chapters_that_are_kept_is_not_called_a_track_that_is_dropped(
+    tmp_path: Path, name: str, asked: str
+) -> None:
+    film = rich_film(tmp_path, name, subtitles="mov_text")
+    assert [stream.kind for stream in look(film).streams] == ["video", "audio", "audio", "subtitle", "data"]
+    result = make(tmp_path, film, format=asked)
+    assert [track.kind for track in result.record.tracks] == ["audio", "audio", "subtitle"]
+    assert [mark[2] for mark in chapters(result.path)] == ["a=b; c", "two"]
+
+
+def test_a_data_track_that_is_no_chapters_text_is_reported(tmp_path: Path) -> None:
+    plain = rich_film(tmp_path, "film.mov", subtitles=None)
+    film = tmp_path / "clock.mov"
+    kept = media.source(plain)
+    streams = [kept[str(index)] for index in range(3)]
+    options = {"metadata": "timecode=01:00:00:00", "map_chapters": 0, "video_track_timescale": 12_800}
+    media.run(ffmpeg.output(*streams, str(film), c="copy", **options), timeout_seconds=30)
+    kinds = [stream.kind for stream in look(film).streams]
+    assert kinds.count("data") == 2
+    (told_of,) = [track for track in make(tmp_path, film, format="mp4").record.tracks if track.kind == "data"]
+    with media.open_media(film) as container:
+        assert "timecode" in container.streams[told_of.index].metadata
+    assert told_of.result == "dropped"
+
+
+def test_a_note_tells_how_many_chapters_are_left_out(tmp_path: Path) -> None:
+    plain = make_video(tmp_path / "plain.mp4", frames=50)
+    (tmp_path / "labels").write_text(
+        ffmetadata({}, chapters=[Chapter(i / 1000, (i + 1) / 1000, {"title": f"{i}"}) for i in range(1500)])
+    )
+    film = tmp_path / "film.mkv"
+    labels = ("-f", "ffmetadata", "-i", str(tmp_path / "labels"))
+    made = ffmpeg.output(media.source(plain)["v:0"], str(film), c="copy", map_chapters=1)
+    media.run(made.global_args(*labels), timeout_seconds=30)
+    result = make(tmp_path, film, format="mkv")
+    assert len(chapters(result.path)) == 1000
+    assert "500 of 1500 chapters were left out: the first 1000 are kept" in result.record.notes
+    assert not any("chapters" in note for note in make(tmp_path, film, format="wav").record.notes)
+
+
 def test_sound_alone_has_no_other_tracks(tmp_path: Path) -> None:
     result = make(tmp_path, rich_film(tmp_path, "film.mkv"), format="wav")
     assert result.record.tracks == ()
@@ -437,6 +509,26 @@ def test_of_a_description_that_is_too_long_for_a_text_track_the_beginning_is_the
     assert tree == "A tree"
     assert (result.path.parent / "descriptions.vtt").read_text() == webvtt(texts)
     assert webvtt(texts).count("é") == 1000
+
+
+@pytest.mark.parametrize("asked", ["mp4", "mov", "mkv", "webm"])
+@pytest.mark.parametrize("subtitles", [None, "0", "default"])
+def test_descriptions_are_not_shown_to_who_does_not_ask_for_them(
+    tmp_path: Path, asked: str, subtitles: str | None
+) -> None:
+    plain = rich_film(tmp_path, "film.mkv", subtitles="srt" if subtitles else None)
+    film = tmp_path / "marked.mkv"
+    kept = media.source(plain)
+    streams = [kept[str(stream.index)] for stream in look(plain).streams]
+    marks = {"disposition:s:0": subtitles} if subtitles else {}
+    media.run(ffmpeg.output(*streams, str(film), c="copy", default_mode="passthrough", **marks), timeout_seconds=30)
+    result = make(tmp_path, film, texts=TEXTS, format=asked, descriptions=True)
+    expected = [False] if subtitles is None else [subtitles == "default", False]
+    assert by_default(result.path, "subtitle") == expected
+    assert by_default(result.path, "audio") == [True, False, False]
+    assert by_default(result.path, "video") == [True]
+    assert [text for _, text in shown_texts(result.path, len(expected) - 1)] == ["A <dog> & a cat --> run", "A tree"]
+    assert [mark[2] for mark in chapters(result.path)] == ["a=b; c", "two"]
 
 
 @pytest.mark.parametrize("asked", ["mp4", "wav"])
