@@ -8,6 +8,7 @@ the vision models and the result have the same picture, and it is what ffmpeg ma
 import errno
 import math
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,13 +25,19 @@ from models import work
 from models.errors import DamagedMedia, ImmersivaudioError, InputTooLarge, StorageFull
 from models.picture import open_image, over_black
 
-MAX_FRAMES = 20_000
-MAX_PIXELS = 2**30
-"""Of all frames together: five hundred of 1080p, which are a minute's work."""
+MAX_FRAMES = 3000
+MAX_PIXELS = 2**27
+"""Of all frames together: sixty-five of 1080p, or six hundred of 360p."""
+MAX_BYTES = 64 * 2**20
+"""Of the file. What decoding costs goes by the bytes as much as by the pixels: noise takes ten times as long as a drawing."""
+LOOK_SECONDS, COPY_SECONDS = 20.0, 60.0
+"""For decoding all of it in a look, and for a copy of it. The worst that the other limits allow is an eighth of that on an idle
+machine; this ends what is made to be slower."""
 MOST_OTHER_CHUNKS = 1000  # of one WebP; three or four are usual
 HASTY_MS, SHOWN_MS = 10, 100
 """Frames of up to so many milliseconds are shown for so many: nobody meant them, and so do browsers."""
 
+_AS_A_VIDEO = "as a video (mp4, webm) it may be longer"
 _HEAD_BYTES = 64
 _WEBP_MOVES = 0x02
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -75,15 +82,16 @@ def animation(path: Path, *, check_size: Callable[[int, int], None]) -> Animatio
     """None for every file that is not an animated WebP or AVIF of several frames. Its first frame is decoded.
 
     check_size: raises when a frame, width times height, is too large to be decoded.
-    Raises DamagedMedia, and InputTooLarge for more than MAX_FRAMES, or MAX_PIXELS in all of them together.
+    Raises DamagedMedia, and InputTooLarge beyond MAX_BYTES, MAX_FRAMES, MAX_PIXELS in all frames together, or LOOK_SECONDS.
     """
     kind = kind_of(path)
     if kind is None:
         return None
-    found = _webp(path, check_size) if kind == "webp" else _avif(path, check_size)
+    until = time.monotonic() + LOOK_SECONDS
+    found = _structure(path, kind, until=until, check_size=check_size)
     if len(found.milliseconds) == 1:
         return None
-    next(_frames(path))
+    next(_frames(path, until=until))
     return found
 
 
@@ -91,14 +99,16 @@ def animation(path: Path, *, check_size: Callable[[int, int], None]) -> Animatio
 def readable(path: Path) -> Iterator[Path]:
     """A video that ffmpeg and PyAV read: the file itself, or, of an animated WebP or AVIF, a copy that is removed afterwards.
 
-    Making the copy decodes every frame. Raises as `animation` does, and Cancelled, and StorageFull.
+    Making the copy decodes every frame, for up to COPY_SECONDS. Whoever opens a file several times does so inside, on what is
+    yielded: that is read where it lies. Raises as `animation` does, and Cancelled, and StorageFull.
     """
-    if kind_of(path) is None:
+    kind = kind_of(path)
+    if kind is None:
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="immersivaudio-") as folder:
         video = Path(folder, "animation.mkv")
-        _write(path, video)
+        _write(path, kind, video)
         yield video
 
 
@@ -106,8 +116,16 @@ def _anything(width: int, height: int) -> None:
     """No size is too large."""
 
 
-def _webp(path: Path, check_size: Callable[[int, int], None] = _anything) -> Animation:
+def _structure(
+    path: Path, kind: Literal["webp", "avif"], *, until: float, check_size: Callable[[int, int], None] = _anything
+) -> Animation:
     size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise InputTooLarge(f"it is an animation of {size} bytes; at most {MAX_BYTES} are allowed: {_AS_A_VIDEO}")
+    return _webp(path, size, check_size) if kind == "webp" else _avif(path, check_size, until=until)
+
+
+def _webp(path: Path, size: int, check_size: Callable[[int, int], None]) -> Animation:
     with path.open("rb") as file:
         head = file.read(30)
         promised = 8 + int.from_bytes(head[4:8], "little")
@@ -122,11 +140,11 @@ def _webp(path: Path, check_size: Callable[[int, int], None] = _anything) -> Ani
     return Animation("webp", width, height, shown)
 
 
-def _avif(path: Path, check_size: Callable[[int, int], None] = _anything) -> Animation:
+def _avif(path: Path, check_size: Callable[[int, int], None], *, until: float) -> Animation:
     with _opened(path) as image:
         width, height = image.size
     check_size(width, height)
-    return Animation("avif", width, height, tuple(shown for _, shown in _frames(path)))
+    return Animation("avif", width, height, tuple(shown for _, shown in _frames(path, until=until)))
 
 
 def _webp_milliseconds(file: BinaryIO, end: int) -> Iterator[int]:
@@ -152,7 +170,7 @@ def _check(frames: int, pixels: int) -> None:
     if frames > MAX_FRAMES or frames * pixels > MAX_PIXELS:
         raise InputTooLarge(
             f"it is an animation of {frames} frames or more; at most {MAX_FRAMES} frames, with {MAX_PIXELS} pixels together, "
-            "are allowed: as a video it may be longer"
+            f"are allowed: {_AS_A_VIDEO}"
         )
 
 
@@ -169,25 +187,31 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise DamagedMedia(f"it is an animation that cannot be decoded to its end: {reason}") from error
 
 
-def _frames(path: Path) -> Iterator[tuple[Image.Image, int]]:
-    """Each frame as RGB, and for how many milliseconds it is shown."""
+def _frames(path: Path, *, until: float) -> Iterator[tuple[Image.Image, int]]:
+    """Each frame, decoded, and for how many milliseconds it is shown. It is the same image that goes from frame to frame.
+
+    Raises InputTooLarge when there are frames left at the time `until`, as `time.monotonic` counts.
+    """
     with _opened(path) as image:
         count = getattr(image, "n_frames", 1)
         _check(count, image.width * image.height)
         for number in range(count):
             work.check()
+            if time.monotonic() > until:
+                raise InputTooLarge(f"it is an animation that takes too long to be decoded: {_AS_A_VIDEO}")
             image.seek(number)
             image.load()
-            yield over_black(image), _shown(image.info.get("duration", 0))
+            yield image, _shown(image.info.get("duration", 0))
 
 
-def _write(path: Path, video: Path) -> None:
-    found = _webp(path) if kind_of(path) == "webp" else _avif(path)
+def _write(path: Path, kind: Literal["webp", "avif"], video: Path) -> None:
+    until = time.monotonic() + COPY_SECONDS
+    found = _structure(path, kind, until=until)
     # At this rate, every frame is shown for whole ticks. (Encoders may count in ticks of the rate.)
     rate = Fraction(1000, math.gcd(*found.milliseconds))
     try:
         with av.open(str(video), "w", format="matroska") as container:
-            _encode(container, _frames(path), rate=rate)
+            _encode(container, _frames(path, until=until), rate=rate)
     except (OSError, av.FFmpegError) as error:
         if error.errno in _NO_SPACE:
             raise StorageFull("there is no space left on the disk that is worked on") from error
@@ -202,7 +226,7 @@ def _encode(container: OutputContainer, frames: Iterator[tuple[Image.Image, int]
     for image, shown in frames:
         if not lengths:
             stream.width, stream.height, stream.pix_fmt = *image.size, "rgb24"
-        picture = av.VideoFrame.from_ndarray(np.asarray(image), format="rgb24")
+        picture = av.VideoFrame.from_ndarray(np.asarray(over_black(image)), format="rgb24")
         picture.pts, picture.time_base = at, Fraction(1, 1000)
         lengths[at] = shown
         at += shown

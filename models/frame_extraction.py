@@ -20,6 +20,7 @@ from PIL import Image
 from pydantic import Field
 
 from models import work
+from models.animations import readable
 from models.picture_track import PictureTrack, open_picture, stamp, upright_turn
 from models.schema import ModuleSettings
 
@@ -78,7 +79,8 @@ class FrameExtractor:
         Raises UnsupportedMedia or DamagedMedia when the video has no picture of which a frame can be decoded.
         """
         with ExitStack() as stack:
-            taker = _Taker(video, self.settings, stack)
+            # Once for both readers: what no library decodes is copied.
+            taker = _Taker(stack.enter_context(readable(video)), self.settings, stack)
             n = frame_count(taker.track.seconds, k=k)
             if for_scenes:
                 n = max(n, math.ceil(taker.track.seconds / self.settings.scene_frame_seconds))

@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from pathlib import Path
 
 import av
@@ -11,8 +12,10 @@ from PIL import Image
 
 from models import animations, media, work
 from models.animations import animation, readable
+from models.cuts import refined
 from models.errors import Cancelled, DamagedMedia, InputTooLarge, InvalidInput
 from models.frame_extraction import FrameExtractionSettings, FrameExtractor
+from models.picture import over_black
 from models.picture_track import open_picture
 from models.record import Options
 from models.video_input import MediaLimits, SourceFile, probe
@@ -111,6 +114,63 @@ def test_what_would_take_too_long_is_refused_before_it_is_decoded(
                 animation(moving, check_size=nothing_is_too_large)
             with pytest.raises(InputTooLarge), readable(moving):
                 pass
+
+
+@pytest.mark.parametrize("ending", [".webp", ".avif"])
+def test_a_file_of_too_many_bytes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
+    moving = make_animation(tmp_path / f"moving{ending}")
+    size = moving.stat().st_size
+    monkeypatch.setattr(animations, "MAX_BYTES", size)
+    with readable(moving) as video:
+        assert video.exists()
+    monkeypatch.setattr(animations, "MAX_BYTES", size - 1)
+    with pytest.raises(
+        InputTooLarge, match=f"an animation of {size} bytes; at most {size - 1} are allowed: as a video"
+    ):
+        animation(moving, check_size=nothing_is_too_large)
+    with pytest.raises(InputTooLarge), readable(moving):
+        pass
+
+
+@pytest.mark.parametrize("ending", [".webp", ".avif"])
+def test_a_copy_that_takes_too_long_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
+    moving = make_animation(tmp_path / f"moving{ending}", frames=10)
+
+    def slow(image: Image.Image) -> Image.Image:
+        time.sleep(0.1)
+        return over_black(image)
+
+    monkeypatch.setattr(animations, "COPY_SECONDS", 0.2)
+    monkeypatch.setattr(animations, "over_black", slow)
+    began = time.monotonic()
+    with pytest.raises(InputTooLarge, match="takes too long to be decoded: as a video"), readable(moving):
+        pass
+    assert time.monotonic() - began < 0.9
+
+
+def test_a_look_that_takes_too_long_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of AVIF, a look decodes every frame."""
+    moving = make_animation(tmp_path / "moving.avif", frames=10)
+    monkeypatch.setattr(animations, "LOOK_SECONDS", 0)
+    with pytest.raises(InputTooLarge, match=r"^clip\.avif: .*takes too long to be decoded"):
+        probe(SourceFile.of(moving, name="clip.avif", key="a"), options=Options(), limits=MediaLimits())
+
+
+@pytest.mark.parametrize("ending", [".webp", ".avif"])
+def test_a_step_copies_an_animation_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
+    moving = make_animation(tmp_path / f"moving{ending}", frames=40)
+    decoded: list[Image.Image] = []
+
+    def seen(image: Image.Image) -> Image.Image:
+        decoded.append(image)
+        return over_black(image)
+
+    monkeypatch.setattr(animations, "over_black", seen)
+    FrameExtractor(FrameExtractionSettings()).extract(moving, tmp_path / "frames", k=10)
+    assert len(decoded) == 40
+    decoded.clear()
+    refined(moving, [(0.5, 1), (2, 3)])
+    assert len(decoded) == 40
 
 
 def test_an_animation_in_which_a_frame_is_broken_is_damaged(tmp_path: Path) -> None:
