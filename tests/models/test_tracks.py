@@ -182,7 +182,7 @@ def test_the_mix_comes_first_and_the_sources_tracks_chapters_and_title_stay(
     codec = "opus" if asked == "webm" else "aac"
     mix = result.record.audio_codec
     assert told(result.path, "audio") == [
-        (mix, None, "Immersivaudio"), (codec, "eng", "English"), (codec, "fra", "Commentaire"),
+        (mix, "eng", "Immersivaudio"), (codec, "eng", "English"), (codec, "fra", "Commentaire"),
     ]  # fmt: skip
     assert by_default(result.path, "audio") == [True, False, False]
     expected = {"mkv": "subrip", "webm": "webvtt"}.get(asked, "mov_text")
