@@ -43,6 +43,11 @@ _BY_ROTATION = {
     90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180,
     -180: Image.Transpose.ROTATE_180, -90: Image.Transpose.ROTATE_270,
 }  # fmt: skip
+# What PNG decodes to. It names a colour profile in the metadata of the frame's side data, and PyAV 18.1 frees those a second
+# time behind whoever has looked at side data: the process dies. Of these pictures, mirroring is not known.
+_OF_PNG = {
+    "rgb24", "rgba", "rgb48be", "rgba64be", "gray", "gray16be", "ya8", "ya16be", "pal8", "monob",
+}  # fmt: skip
 _QUARTER_TURNS = {
     Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270, Image.Transpose.TRANSPOSE, Image.Transpose.TRANSVERSE,
 }  # fmt: skip
@@ -185,6 +190,8 @@ class PictureTrack:
 
 def upright_turn(frame: av.VideoFrame) -> Image.Transpose | None:
     """How a frame must be turned to be seen as a player shows it; None for not at all."""
+    if frame.format.name in _OF_PNG:
+        return _BY_ROTATION.get(frame.rotation)
     try:
         matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:  # PyAV doesn't know the type of some other side data of this frame

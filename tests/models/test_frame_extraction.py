@@ -161,10 +161,10 @@ def test_the_number_of_frames_is_capped(tmp_path: Path) -> None:
 def test_scenes_of_a_long_video_have_enough_frames_and_short_ones_stay_as_they_are(tmp_path: Path) -> None:
     video = make_video(tmp_path / "clip.mp4", frames=601, rate=5)
     assert_spread(extract(video), seconds=120.2, count=20)
-    assert_spread(extract(video, for_scenes=True), seconds=120.2, count=25)
+    assert_spread(extract(video, for_scenes=True), seconds=120.2, count=81)
     assert_spread(extract(video, for_scenes=True, scene_frame_seconds=2), seconds=120.2, count=61)
     assert_spread(extract(video, for_scenes=True, scene_frame_seconds=2, max_frames=30), seconds=120.2, count=30)
-    assert_spread(extract(video, k=20, for_scenes=True), seconds=120.2, count=41)
+    assert_spread(extract(video, k=40, for_scenes=True), seconds=120.2, count=83)
     short = make_video(tmp_path / "short.mp4", frames=100)
     assert [frame.seconds for frame in extract(short, for_scenes=True)] == [frame.seconds for frame in extract(short)]
 

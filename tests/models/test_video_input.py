@@ -1,3 +1,4 @@
+import gc
 import hashlib
 import os
 import socket
@@ -10,25 +11,31 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 from pydantic import ValidationError
 
 from models import media
+from models.audio import STEM_SAMPLE_RATE, Audio, write_audio
 from models.errors import DamagedMedia, InputTooLarge, InvalidInput, UnsupportedMedia
 from models.file_signatures import description
+from models.frame_extraction import FrameExtractionSettings, FrameExtractor
+from models.reconstruction import ReconstructionSettings, Reconstructor, StemFile
 from models.record import Options, VideoInput
 from models.video_input import MediaLimits, SourceFile, display_name, file_token, probe
 from tests.media_factory import (
     Trap,
     corrupt,
     cut,
+    frame_number,
     hostile_files,
     make_animation,
     make_heic,
     make_image,
     make_sound,
     make_video,
+    numbered_picture,
 )
 
 VIDEO_ENDINGS = {
@@ -197,6 +204,28 @@ def test_animations_are_videos(tmp_path: Path, ending: str, container: str) -> N
     assert seen.frame_rate == pytest.approx(10, abs=0.1)
     assert [stream.kind for stream in seen.streams] == ["video"]
     assert (seen.has_audio, seen.start_seconds) == (False, 0)
+
+
+def test_an_animated_png_with_a_colour_profile_is_a_video(tmp_path: Path) -> None:
+    """FFmpeg looks only so far for what tells that it moves, and the profile stands in front of that."""
+    path, frames = tmp_path / "moving.png", [Image.fromarray(numbered_picture(number)) for number in range(20)]
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile += np.random.default_rng(0).bytes(5000)  # nothing that becomes short when it is packed
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=100, loop=0, icc_profile=profile)
+    assert path.read_bytes().index(b"acTL") > 2600
+    seen = look_at(path)
+    assert (seen.media, seen.container, seen.width, seen.height) == ("video", "apng", 64, 48)
+    assert seen.duration_seconds == pytest.approx(2)
+    taken = FrameExtractor(FrameExtractionSettings()).extract(path, tmp_path / "frames", k=30)
+    assert [frame_number(frame.path) for frame in taken] == [round(frame.seconds * 10) for frame in taken]
+    assert len({frame.seconds for frame in taken}) == 9
+    gc.collect()  # what a library has freed before is found here
+    sound = np.full((2, 2 * STEM_SAMPLE_RATE), 0.1, np.float32)
+    write_audio(Audio(sound, STEM_SAMPLE_RATE), tmp_path / "music.wav")
+    stem = StemFile("music", tmp_path / "music.wav")
+    Reconstructor(ReconstructionSettings()).reconstruct(seen, path, stems=[stem], output=tmp_path / "result.mp4")
+    with av.open(str(tmp_path / "result.mp4")) as result:
+        assert [frame_number(frame.to_image()) for frame in result.decode(video=0)] == list(range(20))
 
 
 @pytest.mark.parametrize("ending", [".webp", ".avif"])
