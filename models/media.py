@@ -89,7 +89,7 @@ def source(path: Path, **options: str | float) -> ffmpeg.nodes.FilterableStream:
 
 def _told(path: Path) -> str | None:
     """The format, where the library would not find out: it takes an animated PNG with a colour profile for a still one."""
-    return "apng" if is_animated_png(path) else None
+    return "apng" if path.is_file() and is_animated_png(path) else None
 
 
 def run(graph: ffmpeg.nodes.OutputStream, *, timeout_seconds: float, stdin: bytes | None = None) -> tuple[bytes, str]:
