@@ -31,7 +31,7 @@ MAX_PIXELS = 2**27
 MAX_BYTES = 64 * 2**20
 """Of the file. What decoding costs goes by the bytes as much as by the pixels: noise takes ten times as long as a drawing."""
 LOOK_SECONDS, COPY_SECONDS = 20.0, 60.0
-"""For decoding all of it in a look, and for a copy of it. The worst that the other limits allow is an eighth of that on an idle
+"""For decoding all of it in a look, and for a copy of it. The worst that the other limits allow is a fifth of that on an idle
 machine; this ends what is made to be slower."""
 MOST_OTHER_CHUNKS = 1000  # of one WebP; three or four are usual
 HASTY_MS, SHOWN_MS = 10, 100
