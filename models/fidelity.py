@@ -32,7 +32,7 @@ def length(path: Path) -> float:
 def check_copy(job: Job) -> None:
     """Raise PictureChanged unless the result shows as many frames as the source, from zero on, for as long, the same way up.
 
-    Times may differ by half a frame. Frames are counted only where the source can hide some: it takes a look at every packet.
+    Times may differ by half a frame. Frames are counted only where the source hides some: it takes a look at every packet.
     """
     nearly = max(CLOCK_SECONDS, 0.5 / (job.video_input.frame_rate or _DEFAULT_RATE))
     try:
@@ -45,7 +45,8 @@ def check_copy(job: Job) -> None:
                 raise PictureChanged("it is turned")
     except InvalidInput as error:
         raise PictureChanged(f"it cannot be read: {error}") from error
-    if job.video_input.container in _WITH_EDIT_LISTS and _shown_frames(job.path) != _shown_frames(job.source):
+    hides = job.video_input.container in _WITH_EDIT_LISTS and _hides_frames(job.source)
+    if hides and _shown_frames(job.path) != _shown_frames(job.source):
         raise PictureChanged("frames that the source hides are shown")
 
 
@@ -59,6 +60,20 @@ def check_length(job: Job) -> None:
         raise MediaToolFailed(f"the result cannot be read: {error}") from error
     if promised > shown + SOUND_FRAME_SECONDS:
         raise MediaToolFailed(f"the result is {promised:.3f} s long, its picture {shown:.3f} s")
+
+
+def _hides_frames(path: Path) -> bool:
+    """Whether an edit list hides packets at the beginning or at the end of the picture, told without reading what lies between."""
+    with media.open_media(path) as container:
+        stream = next(stream for stream in container.streams.video if not is_cover(stream))
+        first = next((packet for packet in container.demux(stream) if packet.size), None)
+        if first is None or first.is_discard:
+            return True
+        try:
+            container.seek((stream.start_time or 0) + (stream.duration or 0), stream=stream)
+        except av.FFmpegError:
+            return True
+        return any(packet.is_discard for packet in container.demux(stream) if packet.size)
 
 
 def _shown_frames(path: Path) -> int:
