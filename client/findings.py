@@ -140,7 +140,8 @@ def _video_input(record: Record) -> list[str]:
     like = [f"to sound like {heard.name} ({heard.seconds:.1f} s)"] if heard else []
     if came.media == "image":
         return [f"{came.name}: {came.container} image, {size}; shown for {came.result_seconds:g} s", *like]
-    codec = next((stream.codec for stream in came.streams if stream.kind == "video"), "")
+    picture = came.first("video")
+    codec = picture.codec if picture else ""
     rate = f", {came.frame_rate:.4g} fps" if came.frame_rate else ""
     sound = "with sound" if came.has_audio else "without sound"
     return [f"{came.name}: {came.result_seconds:.1f} s, {size}{rate}, {codec} in {came.container}, {sound}", *like]

@@ -11,7 +11,7 @@ import av
 from models import media
 from models.errors import InvalidInput, MediaToolFailed
 from models.muxing import Job
-from models.picture_track import is_cover, open_picture, upright_turn
+from models.picture_track import open_picture, picture_stream, upright_turn
 
 CLOCK_SECONDS = 0.002  # Matroska's clock rounds both ends to milliseconds
 SOUND_FRAME_SECONDS = 0.05  # by which a copied sound may end behind the picture: a long frame of a slow codec
@@ -65,7 +65,8 @@ def check_length(job: Job) -> None:
 def _hides_frames(path: Path) -> bool:
     """Whether an edit list hides packets at the beginning or at the end of the picture, told without reading what lies between."""
     with media.open_media(path) as container:
-        stream = next(stream for stream in container.streams.video if not is_cover(stream))
+        stream = picture_stream(container)
+        assert stream is not None  # it was opened as a picture before
         first = next((packet for packet in container.demux(stream) if packet.size), None)
         if first is None or first.is_discard:
             return True
@@ -78,5 +79,6 @@ def _hides_frames(path: Path) -> bool:
 
 def _shown_frames(path: Path) -> int:
     with media.open_media(path) as container:
-        stream = next(stream for stream in container.streams.video if not is_cover(stream))
+        stream = picture_stream(container)
+        assert stream is not None  # it was opened as a picture before
         return sum(1 for packet in container.demux(stream) if packet.size and not packet.is_discard)

@@ -94,7 +94,7 @@ def look_into(video_input: VideoInput, source: Path, *, wanted: VideoFormat | Au
     if video_input.media == "image":
         return Looked()
     start = video_input.start_seconds
-    picture = next((stream for stream in video_input.streams if stream.kind == "video"), None)
+    picture = video_input.first("video")
     with media.open_media(source) as container:
         channels = {stream.index: stream.layout.nb_channels for stream in container.streams.audio}
         tags = {stream.index: stream.metadata for stream in container.streams.video}

@@ -58,6 +58,11 @@ def is_cover(stream: Any) -> bool:
     return bool(stream.disposition & _STILL)
 
 
+def picture_stream(container: InputContainer) -> VideoStream | None:
+    """The first video stream of an open file that is not cover art."""
+    return next((stream for stream in container.streams.video if not is_cover(stream)), None)
+
+
 class PictureTrack:
     """The first video stream of an open file that is not cover art.
 
@@ -65,7 +70,7 @@ class PictureTrack:
     """
 
     def __init__(self, container: InputContainer) -> None:
-        stream = next((stream for stream in container.streams.video if not is_cover(stream)), None)
+        stream = picture_stream(container)
         if stream is None:
             raise UnsupportedMedia("it has no picture")
         if stream.codec_context is None:

@@ -23,7 +23,7 @@ from models.fidelity import PictureChanged, check_copy, check_length, length
 from models.mixing import OWN_SOUND_BROKEN, Mix, Mixer, MixSettings, OwnSound, StemFile
 from models.muxing import COMMENT, Job, beside, look_into, with_tracks, write
 from models.picture import read_picture
-from models.record import VIDEO_FORMATS, AudioFormat, Files, Reconstruction, Stream, VideoFormat, VideoInput
+from models.record import VIDEO_FORMATS, AudioFormat, Files, Reconstruction, VideoFormat, VideoInput
 from models.result_files import DESCRIPTIONS, lowered_note, moved
 from models.schema import ModuleSettings
 from models.still_picture import fitted, shown
@@ -60,7 +60,7 @@ def result_format(video_input: VideoInput) -> VideoFormat | AudioFormat:
     """The format asked for; else the source's own, mp4 or mkv, whichever first can hold the picture as it is; else mp4."""
     if video_input.options.format is not None:
         return video_input.options.format
-    picture = _first(video_input, "video")
+    picture = video_input.first("video")
     if video_input.media == "image" or picture is None:
         return "mp4"
     own: list[VideoFormat] = [name for name in VIDEO_FORMATS if name == video_input.container]
@@ -158,7 +158,7 @@ class Reconstructor:
         lossy = CONTAINERS[result_format(video_input)].sound.lossy
         mix = mixer.mix(stems, own=own, lossy=lossy, timeout_seconds=self._timeout(seconds))
         used = options.original > 0 and options.original_mode != "replace"
-        if own is None and _first(video_input, "audio") and used:
+        if own is None and video_input.first("audio") and used:
             mix = replace(mix, notes=(OWN_SOUND_BROKEN, *mix.notes))
         if mix.loops and abs(seconds - video_input.result_seconds) * STEM_SAMPLE_RATE > 0.5:
             mix = replace(mix, notes=(*mix.notes, SEAM))
@@ -237,13 +237,9 @@ class Reconstructor:
         return settings.timeout_seconds + seconds * per_second
 
 
-def _first(video_input: VideoInput, kind: Literal["video", "audio"]) -> Stream | None:
-    return next((stream for stream in video_input.streams if stream.kind == kind), None)
-
-
 def _picture(job: Job) -> tuple[ffmpeg.nodes.FilterableStream, str]:
     """The source's picture with its first frame at zero, and its codec."""
-    stream = _first(job.video_input, "video")
+    stream = job.video_input.first("video")
     if stream is None:
         raise MissingOutput(f"video_input knows no picture in {job.video_input.name}")
     return shifted(job.source, job.video_input.start_seconds)[str(stream.index)], stream.codec

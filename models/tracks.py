@@ -168,11 +168,11 @@ def plan(container: InputContainer, video_input: VideoInput, wanted: VideoFormat
     if holds.picture is None:
         return NOTHING_ELSE
     opened = {stream.index: stream for stream in container.streams}
-    picture = next((stream.index for stream in video_input.streams if stream.kind == "video"), None)
+    picture = video_input.first("video")
     kept: list[Track] = []
     dropped: list[KeptTrack] = []
     for stream in video_input.streams:
-        if stream.index == picture or _is_chapters(opened.get(stream.index), container):
+        if stream == picture or _is_chapters(opened.get(stream.index), container):
             continue
         if video_input.options.original_mode == "replace" and _may_sound(stream, opened.get(stream.index)):
             found: Track | str = REPLACED

@@ -7,6 +7,8 @@ from pydantic import Field
 from models.record.options import Options
 from models.schema import Frozen
 
+StreamKind = Literal["video", "audio", "subtitle", "data", "attachment"]
+
 CLIP_SECONDS = 10.0  # that the audio models learnt on
 
 
@@ -14,7 +16,7 @@ class Stream(Frozen):
     """One stream of the source file."""
 
     index: int
-    kind: Literal["video", "audio", "subtitle", "data", "attachment"]
+    kind: StreamKind
     codec: str
     language: str | None = None
     title: str | None = None
@@ -61,6 +63,10 @@ class VideoInput(Frozen):
     options: Options
     reference: Reference | None = None
     """What the sound is to be like, beside the words."""
+
+    def first(self, kind: StreamKind) -> Stream | None:
+        """The first stream of a kind; of `video`, that is the picture."""
+        return next((stream for stream in self.streams if stream.kind == kind), None)
 
     def sound_seconds(self, scenes: int) -> float:
         """Sound to be made for one candidate of a stem. However short a scene is, it costs a model as much as a clip."""
