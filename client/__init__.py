@@ -4,7 +4,9 @@
 parts and are taken up again after a broken connection; a busy service is waited for.
 """
 
-from client.client import AsyncImmersivaudioClient, ImmersivaudioClient
+from client.answers import Answer
+from client.async_client import AsyncImmersivaudioClient
+from client.client import ImmersivaudioClient
 from client.errors import (
     ClientError,
     NotUnderstood,
@@ -32,6 +34,7 @@ from models.record import (
 )
 
 __all__ = [
+    "Answer",
     "AsyncImmersivaudioClient",
     "ClientError",
     "Edits",

@@ -1,4 +1,5 @@
-"""The Python client, blocking and asynchronous. What is said over the wire stands in `protocol.py`; here is who says it.
+"""The Python client. What is said over the wire stands in `protocol.py`; here is who says it, blocking, and in `async_client.py`
+awaiting.
 
 with ImmersivaudioClient("http://127.0.0.1:8000") as service:
     run = service.enhance("sea.mp4", Options(music_prompt="slow strings"), output="sea.enhanced.mp4")
@@ -7,26 +8,22 @@ with ImmersivaudioClient("http://127.0.0.1:8000") as service:
     service.wait(again.id)
 """
 
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import aclosing
+from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import httpx
 
 from client.artifacts import result_name
+from client.async_client import AsyncImmersivaudioClient
+from client.connection import DEFAULT_SERVER, DEFAULT_TIMEOUT, LOOPBACK, common
 from client.files import Source, Target, opened, opened_if_given, whole
 from client.protocol import OnBusy, Protocol, finished, next_state
 from client.uploads import RESUMABLE_ABOVE, OnUpload
-from client.wire import iterate_flow, iterate_flow_async, run_flow, run_flow_async
+from client.wire import iterate_flow, run_flow
 from models.record import Edits, Event, ModuleInfo, Options, Progress, Run
 
-DEFAULT_SERVER = "http://127.0.0.1:8000"
-DEFAULT_TIMEOUT = httpx.Timeout(60, connect=5)
-"""Seconds that the service may take to accept a connection, and to say the next thing."""
-
-# A proxy of the environment stands between this machine and others, never between it and itself.
-_LOOPBACK = {"all://localhost": None, "all://127.0.0.1": None, "all://[::1]": None}
+__all__ = ["DEFAULT_SERVER", "AsyncImmersivaudioClient", "ImmersivaudioClient"]
 
 
 class ImmersivaudioClient:
@@ -47,7 +44,7 @@ class ImmersivaudioClient:
         resumable_above: int = RESUMABLE_ABOVE,
     ) -> None:
         self._http = httpx.Client(
-            **_common(base_url, api_key), timeout=timeout, transport=transport, mounts=None if transport else _LOOPBACK
+            **common(base_url, api_key), timeout=timeout, transport=transport, mounts=None if transport else LOOPBACK
         )
         self._say = Protocol(self._http.build_request, resumable_above=resumable_above)
 
@@ -86,6 +83,49 @@ class ImmersivaudioClient:
                 file, name=name or own_name, options=options or Options(), reference=sound, on_upload=on_upload, on_busy=on_busy
             )  # fmt: skip
             return run_flow(self._http, flow)
+
+    def submit_upload(
+        self,
+        upload: str,
+        options: Options | None = None,
+        *,
+        reference: str | None = None,
+        on_busy: OnBusy | None = None,
+    ) -> Run:
+        """Start a run of an upload that is complete; `reference` is the id of another one. Waits as `submit` does.
+
+        The uploads stay with whoever made them, also when they are refused: `delete_upload`, or they expire.
+        Raises ValueError for an id that cannot be one.
+        """
+        flow = self._say.submit_upload(upload, options=options or Options(), reference=reference, on_busy=on_busy)
+        return run_flow(self._http, flow)
+
+    def submit_text(self, text: str, options: Options | None = None, *, on_busy: OnBusy | None = None) -> Run:
+        """Start a run of words alone: a sound of `options.seconds`, without a picture. Waits as `submit` does.
+
+        Raises ValueError for words that are blank or too long.
+        """
+        return run_flow(self._http, self._say.submit_text(text, options=options or Options(), on_busy=on_busy))
+
+    def create_upload(self, size: int, *, name: str) -> str:
+        """Begin an upload of so many bytes, for `submit_upload`; its id. `submit` does all of this by itself."""
+        return run_flow(self._http, self._say.uploads.create(size, name=name))
+
+    def upload_offset(self, upload: str) -> tuple[int, int]:
+        """The bytes of the upload that have arrived, and the bytes there are. RequestRefused (404, 410) when it is gone."""
+        return run_flow(self._http, self._say.uploads.stands(upload))
+
+    def append_upload(self, upload: str, offset: int, data: bytes) -> int:
+        """Send the bytes that follow the first `offset` ones; the new offset. One request, which is not tried again.
+
+        RequestRefused when the upload stands elsewhere (409), or is gone (404, 410); ServiceUnreachable when the connection broke:
+        `upload_offset` says where to go on.
+        """
+        return run_flow(self._http, self._say.uploads.append(upload, offset, data))
+
+    def delete_upload(self, upload: str) -> None:
+        """Delete an upload. A run that was made of it stays."""
+        run_flow(self._http, self._say.uploads.delete(upload))
 
     def run(self, run_id: str) -> Run:
         """The run as it is now."""
@@ -158,133 +198,3 @@ class ImmersivaudioClient:
     def modules(self) -> tuple[ModuleInfo, ...]:
         """What stands behind each module: model, device, licence."""
         return run_flow(self._http, self._say.modules())
-
-
-class AsyncImmersivaudioClient:
-    """`ImmersivaudioClient` for asyncio: the same calls, awaited, or iterated with `async for`."""
-
-    def __init__(
-        self,
-        base_url: str = DEFAULT_SERVER,
-        *,
-        api_key: str | None = None,
-        timeout: float | httpx.Timeout = DEFAULT_TIMEOUT,
-        transport: httpx.AsyncBaseTransport | None = None,
-        resumable_above: int = RESUMABLE_ABOVE,
-    ) -> None:
-        self._http = httpx.AsyncClient(
-            **_common(base_url, api_key), timeout=timeout, transport=transport, mounts=None if transport else _LOOPBACK
-        )
-        self._say = Protocol(self._http.build_request, resumable_above=resumable_above)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Give back the connections."""
-        await self._http.aclose()
-
-    async def submit(
-        self,
-        source: Source,
-        options: Options | None = None,
-        *,
-        name: str | None = None,
-        reference: Source | None = None,
-        on_upload: OnUpload | None = None,
-        on_busy: OnBusy | None = None,
-    ) -> Run:
-        """As `ImmersivaudioClient.submit`."""
-        with opened(source) as (file, own_name), opened_if_given(reference) as sound:
-            flow = self._say.submit(
-                file, name=name or own_name, options=options or Options(), reference=sound, on_upload=on_upload, on_busy=on_busy
-            )  # fmt: skip
-            return await run_flow_async(self._http, flow)
-
-    async def run(self, run_id: str) -> Run:
-        """As `ImmersivaudioClient.run`."""
-        return await run_flow_async(self._http, self._say.run(run_id))
-
-    def events(self, run_id: str, *, after: int = 0) -> AsyncGenerator[Event | Progress]:
-        """As `ImmersivaudioClient.events`."""
-        return iterate_flow_async(self._http, self._say.events(run_id, after=after))
-
-    async def follow(self, run_id: str) -> AsyncGenerator[Run]:
-        """As `ImmersivaudioClient.follow`."""
-        run: Run | None = None
-        async with aclosing(self.events(run_id)) as events:
-            async for event in events:
-                if not isinstance(event, Progress):
-                    run = next_state(run, run_id, event)
-                    yield run
-
-    async def wait(self, run_id: str) -> Run:
-        """As `ImmersivaudioClient.wait`."""
-        *_, last = [run async for run in self.follow(run_id)]
-        return finished(last)
-
-    async def enhance(
-        self, source: Source, options: Options | None = None, *, output: Target, reference: Source | None = None
-    ) -> Run:
-        """As `ImmersivaudioClient.enhance`."""
-        run = await self.wait((await self.submit(source, options, reference=reference)).id)
-        await self.download(run.id, result_name(run), output)
-        return run
-
-    async def rerun(
-        self,
-        run_id: str,
-        options: Mapping[str, object] | None = None,
-        edits: Edits | None = None,
-        *,
-        on_busy: OnBusy | None = None,
-    ) -> Run:
-        """As `ImmersivaudioClient.rerun`."""
-        flow = self._say.rerun(run_id, options=options or {}, edits=edits or Edits(), on_busy=on_busy)
-        return await run_flow_async(self._http, flow)
-
-    async def cancel(self, run_id: str) -> Run:
-        """As `ImmersivaudioClient.cancel`."""
-        return await run_flow_async(self._http, self._say.cancel(run_id))
-
-    async def delete(self, run_id: str) -> None:
-        """As `ImmersivaudioClient.delete`."""
-        await run_flow_async(self._http, self._say.delete(run_id))
-
-    async def download(self, run_id: str, name: str, to: Target) -> None:
-        """As `ImmersivaudioClient.download`."""
-        with whole(to) as file:
-            await run_flow_async(self._http, self._say.download(run_id, name, to=file))
-
-    async def modules(self) -> tuple[ModuleInfo, ...]:
-        """As `ImmersivaudioClient.modules`."""
-        return await run_flow_async(self._http, self._say.modules())
-
-
-def _common(base_url: str, api_key: str | None) -> dict[str, Any]:
-    """What both of httpx's clients are made with."""
-    return {"base_url": _address(base_url), "headers": _authorization(api_key)}
-
-
-def _address(base_url: str) -> httpx.URL:
-    try:
-        url = httpx.URL(base_url)
-    except httpx.InvalidURL as error:
-        raise ValueError(f"{base_url!r} is not the address of a service: {error}") from error
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise ValueError(f"{base_url!r} is not the address of a service: write it like {DEFAULT_SERVER}")
-    return url
-
-
-def _authorization(api_key: str | None) -> dict[str, str]:
-    if api_key is None:
-        return {}
-    # Refused here, because httpx would repeat it in its message.
-    if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
-        raise ValueError("an API key is made of visible ASCII characters; this one is empty or has others")
-    return {"Authorization": f"Bearer {api_key}"}

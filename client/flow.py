@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
@@ -23,6 +24,8 @@ PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0, *(8.0,) * 18)
 
 BROKEN = (httpx.RequestError, ServiceUnreachable, ServiceFailed)
 """What another attempt may mend, unless it is NotUnderstood."""
+
+PROBLEM = "application/problem+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,12 @@ class Give:
 
 
 Flow = Generator[Open | Read | Wait | Work | Give, Any, T]
+
+
+def segment(text: str) -> str:
+    """An id or a name as one segment of a path, whatever it holds; "." and ".." would be steps in it."""
+    quoted = quote(text, safe="")
+    return quoted.replace(".", "%2E") if quoted in {".", ".."} else quoted
 
 
 def giving(flow: Flow[T]) -> Flow[None]:
@@ -102,7 +111,7 @@ class Requests:
         try:
             return (yield from _body())
         except httpx.RequestError as error:
-            raise _unreachable(error) from error
+            raise unreachable(error) from error
 
     def open(
         self,
@@ -123,14 +132,14 @@ class Requests:
         try:
             response: httpx.Response = yield Open(built, follow)
         except httpx.RequestError as error:
-            raise _unreachable(error) from error
+            raise unreachable(error) from error
         if response.is_success:
             return response
         try:
             body = yield from _body()
         except httpx.RequestError:
             body = b""
-        raise _refusal(response, body)
+        raise refusal(response, body)
 
 
 def parse(kind: TypeAdapter[T], body: bytes) -> T:
@@ -153,7 +162,8 @@ def _body() -> Flow[bytes]:
     return b"".join(chunks)
 
 
-def _refusal(response: httpx.Response, body: bytes) -> ClientError:
+def refusal(response: httpx.Response, body: bytes) -> ClientError:
+    """The error that stands for an answer which is none, with the service's own sentence if the body has it."""
     kind: type[ClientError] = NotUnderstood
     if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
         kind = ServiceBusy
@@ -162,7 +172,8 @@ def _refusal(response: httpx.Response, body: bytes) -> ClientError:
     elif response.is_server_error:
         kind = ServiceFailed
     sentence = _problem(body)
-    if sentence is None and response.status_code == httpx.codes.NOT_FOUND and not response.history:
+    ours = sentence is not None or response.headers.get("Content-Type") == PROBLEM  # an answer to HEAD has no body
+    if not ours and response.status_code == httpx.codes.NOT_FOUND and not response.history:
         kind = ServiceUnreachable  # Ray's proxy answers before there is anything behind it
     error = kind(sentence or _bare(response, kind))
     error.status = response.status_code
@@ -189,7 +200,8 @@ def _bare(response: httpx.Response, kind: type[ClientError]) -> str:
     return f"the service is still starting, or it is not one ({told})" if kind is ServiceUnreachable else told
 
 
-def _unreachable(error: httpx.RequestError) -> ServiceUnreachable:
+def unreachable(error: httpx.RequestError) -> ServiceUnreachable:
+    """The error that stands for an answer that did not come."""
     # Behind a redirect, this is not the request that was asked for.
     address = str(error.request.url.copy_with(path="/", query=None)).rstrip("/")
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol):

@@ -9,14 +9,13 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from typing import IO, Annotated, Any, Literal
-from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, Field, TypeAdapter
 
 from client.errors import ClientError, NotUnderstood, RequestRefused, RunCancelled, RunFailed, ServiceBusy
 from client.files import Rest
-from client.flow import BROKEN, Flow, Give, Read, Requests, Retries, Wait, Work, parse
+from client.flow import BROKEN, Flow, Give, Read, Requests, Retries, Wait, Work, parse, segment
 from client.uploads import RESUMABLE_ABOVE, OnUpload, Uploads
 from models.record import (
     REFERENCE_BYTES,
@@ -28,6 +27,7 @@ from models.record import (
     Progress,
     Rerun,
     Run,
+    TextRun,
     UploadedRun,
     fold,
 )
@@ -76,7 +76,7 @@ class Protocol:
 
     def __init__(self, build: Callable[..., httpx.Request], *, resumable_above: int = RESUMABLE_ABOVE) -> None:
         self._requests = Requests(build)
-        self._uploads = Uploads(self._requests)
+        self.uploads = Uploads(self._requests)
         self._resumable_above = resumable_above
 
     def submit(
@@ -103,14 +103,39 @@ class Protocol:
                 wanted = options.model_dump_json(exclude_defaults=True)
                 form = {"data": {"options": wanted}, "files": {**heard, "file": (_sendable(name), rest)}}
                 return (yield from self._new_run("/v1/runs", on_busy=on_busy, **form))
-            other = (yield from self._uploads.send(sound, name=reference[1])) if sound and reference else None
+            other = (yield from self.uploads.send(sound, name=reference[1])) if sound and reference else None
             try:
-                upload = yield from self._uploads.send(rest, name=name, on_upload=on_upload)
+                upload = yield from self.uploads.send(rest, name=name, on_upload=on_upload)
             except RequestRefused:
                 yield from self._discard(other)
                 raise
-        run_of = UploadedRun(upload=upload, options=options, reference=other)
-        return (yield from self._run_of(run_of, on_busy=on_busy))
+        try:
+            run = yield from self.submit_upload(upload, options=options, reference=other, on_busy=on_busy)
+        except RequestRefused:
+            yield from self._discard(upload, other)
+            raise
+        yield from self._discard(other)  # the run has what it needs of it
+        return run
+
+    def submit_upload(
+        self, upload: str, *, options: Options, reference: str | None = None, on_busy: OnBusy | None = None
+    ) -> Flow[Run]:
+        """A run of an upload. A broken connection is taken up again, though the run may then be there twice: the upload is dear."""
+        retries = Retries()
+        body = UploadedRun(upload=upload, options=options, reference=reference)
+        wanted = body.model_dump(mode="json", exclude_defaults=True)
+        while True:
+            try:
+                return (yield from self._new_run("/v1/runs", on_busy=on_busy, json=wanted))
+            except BROKEN as error:
+                if getattr(error, "status", None) not in _NOT_THERE_JUST_NOW:
+                    raise
+                yield retries.pause(error)
+
+    def submit_text(self, text: str, *, options: Options, on_busy: OnBusy | None = None) -> Flow[Run]:
+        """A run of words alone."""
+        body = TextRun(text=text, options=options).model_dump(mode="json", exclude_defaults=True)
+        return (yield from self._new_run("/v1/runs", on_busy=on_busy, json=body))
 
     def rerun(
         self, run_id: str, *, options: Mapping[str, object], edits: Edits, on_busy: OnBusy | None = None
@@ -175,9 +200,8 @@ class Protocol:
             problem: Exception = ClientError(f"the download of {name} ended early")
             try:
                 # The service may point to the bucket where the artifact lies.
-                response = yield from self._requests.open(
-                    f"{_run_path(run_id)}/artifacts/{quote(name, safe='')}", headers=headers, follow=True
-                )
+                path = artifact_path(run_id, name)
+                response = yield from self._requests.open(path, headers=headers, follow=True)
                 at = _first_byte(response)
                 if at > done:
                     raise NotUnderstood(f"asked for {name} from byte {done}, the service sent it from byte {at}")
@@ -198,27 +222,10 @@ class Protocol:
                 problem = error
             yield retries.pause(problem)
 
-    def _run_of(self, uploaded: UploadedRun, *, on_busy: OnBusy | None) -> Flow[Run]:
-        """A run of an upload. A broken connection is taken up again, though the run may then be there twice: the upload is dear."""
-        retries = Retries()
-        body = uploaded.model_dump(mode="json", exclude_defaults=True)
-        while True:
-            try:
-                run = yield from self._new_run("/v1/runs", on_busy=on_busy, json=body)
-                yield from self._discard(uploaded.reference)  # the run has what it needs of it
-                return run
-            except RequestRefused:
-                yield from self._discard(uploaded.upload, uploaded.reference)
-                raise
-            except BROKEN as error:
-                if getattr(error, "status", None) not in _NOT_THERE_JUST_NOW:
-                    raise
-                yield retries.pause(error)
-
     def _discard(self, *uploads: str | None) -> Flow[None]:
         for upload in uploads:
             if upload:
-                yield from self._uploads.discard(upload)
+                yield from self.uploads.discard(upload)
 
     def _new_run(self, path: str, *, on_busy: OnBusy | None, **request: Any) -> Flow[Run]:
         """The run that this request starts. A service that is busy, and says for how long, is asked again."""
@@ -257,7 +264,17 @@ def finished(run: Run) -> Run:
 
 
 def _run_path(run_id: str) -> str:
-    return f"/v1/runs/{quote(run_id, safe='')}"
+    return f"/v1/runs/{segment(run_id)}"
+
+
+def artifact_path(run_id: str, name: str) -> str:
+    """Where an artifact of a run is."""
+    return f"{_run_path(run_id)}/artifacts/{segment(name)}"
+
+
+def file_path(path: str) -> str:
+    """Where a file is that a record names."""
+    return f"/v1/files/{'/'.join(map(segment, path.split('/')))}"
 
 
 def _sendable(name: str) -> str:

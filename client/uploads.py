@@ -16,7 +16,7 @@ import httpx
 
 from client.errors import ClientError, NotUnderstood, RequestRefused
 from client.files import Rest
-from client.flow import BROKEN, Flow, Requests, Retries, Work
+from client.flow import BROKEN, Flow, Requests, Retries, Work, segment
 
 RESUMABLE_ABOVE = 32 * 2**20
 """Bytes. What is larger is sent in parts; what isn't, in one request together with the options."""
@@ -50,33 +50,8 @@ class Uploads:
                 raise
         return (yield from self._once(file, name=name, tell=tell))
 
-    def discard(self, upload: str) -> Flow[None]:
-        """Delete an upload that nobody will use; if that fails, it expires."""
-        with suppress(ClientError):
-            yield from self._open("DELETE", f"/v1/uploads/{upload}")
-
-    def _once(self, file: Rest, *, name: str, tell: OnUpload) -> Flow[str]:
-        upload = yield from self._created(file.size, name)
-        tell(0, file.size)
-        path = f"/v1/uploads/{upload}"
-        retries = Retries()
-        offset: int | None = 0
-        while offset != file.size:
-            try:
-                if offset is None:
-                    offset = yield from self._offset(path, file.size)
-                else:
-                    offset = yield from self._next_part(path, file, offset)
-                    retries.succeeded()
-                tell(offset, file.size)
-            except (*BROKEN, RequestRefused) as error:
-                if not _mends(error):
-                    raise
-                offset = None
-                yield retries.pause(error)
-        return upload
-
-    def _created(self, size: int, name: str) -> Flow[str]:
+    def create(self, size: int, *, name: str) -> Flow[str]:
+        """The id of a new upload, of which nothing has arrived."""
         metadata = "filename " + base64.b64encode(name.encode(errors="replace")).decode()
         response = yield from self._open(
             "POST", "/v1/uploads", {"Upload-Length": str(size), "Upload-Metadata": metadata}
@@ -87,25 +62,79 @@ class Uploads:
             raise NotUnderstood("the service took an upload and doesn't say where it is")
         return found[1]
 
-    def _offset(self, path: str, size: int) -> Flow[int]:
-        """How much of the upload has arrived."""
-        return _told_offset((yield from self._open("HEAD", path)), size)
+    def stands(self, upload: str) -> Flow[tuple[int, int]]:
+        """The bytes that have arrived, and the bytes there are."""
+        try:
+            response = yield from self._open("HEAD", _path(upload))
+        except RequestRefused as error:
+            if error.status not in _GONE:
+                raise
+            # An answer to HEAD has no body, and so no sentence.
+            gone = RequestRefused(f"there is no upload {upload}, or not any more")
+            gone.status = error.status
+            raise gone from error
+        told = response.headers.get("Upload-Length", "")
+        if not re.fullmatch(r"\d{1,19}", told):
+            raise NotUnderstood(f"the service says that upload {upload} has {told or 'nothing'!r} bytes")
+        return _told_offset(response, int(told)), int(told)
 
-    def _next_part(self, path: str, file: Rest, offset: int) -> Flow[int]:
+    def append(self, upload: str, offset: int, data: bytes) -> Flow[int]:
+        """Send these bytes, which belong at this offset; the new offset. One request, which is not tried again."""
+        part, checksum = yield Work(partial(_checked, data))
+        return (yield from self._send(upload, offset, part, checksum))
+
+    def delete(self, upload: str) -> Flow[None]:
+        """Delete an upload."""
+        yield from self._open("DELETE", _path(upload))
+
+    def discard(self, upload: str) -> Flow[None]:
+        """Delete an upload that nobody will use; if that fails, it expires."""
+        with suppress(ClientError):
+            yield from self.delete(upload)
+
+    def _once(self, file: Rest, *, name: str, tell: OnUpload) -> Flow[str]:
+        upload = yield from self.create(file.size, name=name)
+        tell(0, file.size)
+        retries = Retries()
+        offset: int | None = 0
+        while offset != file.size:
+            try:
+                if offset is None:
+                    offset = yield from self._offset(upload, file.size)
+                else:
+                    offset = yield from self._next_part(upload, file, offset)
+                    retries.succeeded()
+                tell(offset, file.size)
+            except (*BROKEN, RequestRefused) as error:
+                if not _mends(error):
+                    raise
+                offset = None
+                yield retries.pause(error)
+        return upload
+
+    def _offset(self, upload: str, size: int) -> Flow[int]:
+        """How much of the upload has arrived."""
+        return _told_offset((yield from self._open("HEAD", _path(upload))), size)
+
+    def _next_part(self, upload: str, file: Rest, offset: int) -> Flow[int]:
         """Send what follows the offset; the new offset."""
-        body, checksum = yield Work(partial(_part, file, offset))
-        end = offset + body.size
+        part, checksum = yield Work(lambda: _checked(file.at(offset, min(PART_BYTES, file.size - offset))))
+        return (yield from self._send(upload, offset, part, checksum))
+
+    def _send(self, upload: str, offset: int, part: "_Body", checksum: str) -> Flow[int]:
+        """Send a part; the new offset."""
+        end = offset + part.size
         headers = {
             "Upload-Offset": str(offset),
             "Upload-Checksum": checksum,
             "Content-Type": "application/offset+octet-stream",
-            "Content-Length": str(body.size),
+            "Content-Length": str(part.size),
         }
         try:
-            response = yield from self._open("PATCH", path, headers, stream=body)
+            response = yield from self._open("PATCH", _path(upload), headers, stream=part)
         finally:
-            body.forget()
-        new = _told_offset(response, file.size)
+            part.forget()
+        new = _told_offset(response, end)
         if new != end:
             raise NotUnderstood(f"the upload stands at byte {new} after a part that ends at {end}")
         return new
@@ -139,9 +168,12 @@ class _Body(httpx.SyncByteStream, httpx.AsyncByteStream):
             yield piece
 
 
-def _part(file: Rest, offset: int) -> tuple[_Body, str]:
-    """The bytes to send from here, and their checksum as tus writes it."""
-    part = file.at(offset, min(PART_BYTES, file.size - offset))
+def _path(upload: str) -> str:
+    return f"/v1/uploads/{segment(upload)}"
+
+
+def _checked(part: bytes) -> tuple[_Body, str]:
+    """The bytes as they are sent, and their checksum as tus writes it."""
     digest = hashlib.md5(part, usedforsecurity=False).digest()
     return _Body(part), f"md5 {base64.b64encode(digest).decode()}"
 

@@ -36,6 +36,7 @@ from models.record.requests import (
     SceneFrame,
     ScenePromptsEdit,
     SceneText,
+    TextRun,
     UploadedRun,
 )
 from models.record.run import (
@@ -152,6 +153,7 @@ __all__ = [
     "StemFormat",
     "StemKind",
     "Stream",
+    "TextRun",
     "Timing",
     "UploadedRun",
     "VideoFormat",

@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, field_validator
 
-from models.record.options import MOST_SCENES, Module, Options, Prompt, StemKind, Words
+from models.record.options import MOST_SCENES, Module, Options, Prompt, StemKind, Take, Words
 from models.schema import Frozen
 
 
@@ -16,6 +16,21 @@ class UploadedRun(Frozen):
     options: Options = Options()
     reference: str | None = Field(None, pattern=r"^[0-9a-f]{32}$")
     """Id of another upload: a sound to sound like. Its first 30 s are listened to."""
+
+
+class TextRun(Frozen):
+    """What `POST /v1/runs` takes as JSON where there is no picture: words to make a sound of, and what is asked for."""
+
+    text: Words
+    """What is to be heard."""
+    options: Options = Options()
+
+    @field_validator("text")
+    @classmethod
+    def _says_something(cls, text: str) -> str:
+        if not text.strip():
+            raise ValueError("say in words what is to be heard: these are blank")
+        return text
 
 
 class SceneFrame(Frozen):
@@ -54,21 +69,29 @@ class FrameDescriptionEdit(Frozen):
 
 
 class ScenePromptsEdit(Frozen):
-    """Other prompts for one scene. None: as it was."""
+    """Other prompts or takes for one scene. None: as it was."""
 
     scene: int = Field(ge=0, lt=MOST_SCENES)
     """Counted from 0."""
     music_prompt: Prompt | None = None
     sound_prompt: Prompt | None = None
+    music_take: Take | None = None
+    """Another sound of the same prompt: 0 is the seed's own, every other number another."""
+    sound_take: Take | None = None
+    """As `music_take`."""
 
 
 class PromptEnhancementEdit(Frozen):
-    """Other prompts. None: as it was."""
+    """Other prompts or takes. None: as it was."""
 
     music_prompt: Prompt | None = None
     """Of every scene."""
     sound_prompt: Prompt | None = None
     """Of every scene."""
+    music_take: Take | None = None
+    """Of every scene: another sound of the same prompt. 0 is the seed's own, every other number another."""
+    sound_take: Take | None = None
+    """As `music_take`."""
     negative_prompt: Prompt | None = None
     scenes: tuple[ScenePromptsEdit, ...] = Field((), max_length=MOST_SCENES)
     """Of the scenes that change alone."""

@@ -1,6 +1,7 @@
 """A stand-in for the service: its HTTP contract over a real socket, with a scripted run and scripted breakages."""
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -23,6 +24,7 @@ from models.record import (
     Progress,
     Rerun,
     Run,
+    TextRun,
     UploadedRun,
     fold,
 )
@@ -31,6 +33,7 @@ from tests.client.logs import a_log, a_rerun, video_input
 
 RUN_ID = "0123456789abcdef"
 RERUN_ID = "fedcba9876543210"
+ETAG = '"artifact"'
 
 
 @dataclass
@@ -57,6 +60,7 @@ class Fake:
     """Where artifacts are to be had, instead of here."""
     tus: Tus = field(default_factory=Tus)
     uploads: list[tuple[str | None, bytes, str]] = field(default_factory=list)
+    texts: list[tuple[str, str]] = field(default_factory=list)
     references: list[tuple[str | None, bytes]] = field(default_factory=list)
     reruns: list[tuple[str, Rerun, bytes]] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
@@ -75,7 +79,12 @@ class Fake:
         if self.refuse_runs:
             return self._refuse_run()
         if request.headers["content-type"] == "application/json":
-            wanted = UploadedRun.model_validate_json(await request.body())
+            body = await request.body()
+            if "text" in json.loads(body):
+                words = TextRun.model_validate_json(body)
+                self.texts.append((words.text, words.options.model_dump_json(exclude_defaults=True)))
+                return self._accepted(RUN_ID)
+            wanted = UploadedRun.model_validate_json(body)
             if not (sent := self.tus.uploads.get(wanted.upload)):
                 return problem(404, f"there is no upload {wanted.upload}")
             self._take(sent.name, bytes(sent.content), wanted.options.model_dump_json(exclude_defaults=True))
@@ -157,7 +166,11 @@ class Fake:
         self.artifacts.append(name)
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and not self.ignore_ranges else 0
         size = len(self.artifact)
-        headers = {"Content-Length": str(size - start)}
+        if start > size:
+            return problem(416, "there is no such part", {"Content-Range": f"bytes */{size}"})
+        if request.headers.get("if-none-match") == ETAG:
+            return Response(status_code=304, headers={"ETag": ETAG})
+        headers = {"Content-Length": str(size - start), "ETag": ETAG}
         if start:
             headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
         cut = self.break_downloads_after.pop(0) if self.break_downloads_after else size
@@ -190,7 +203,8 @@ def create_app(fake: Fake) -> FastAPI:
     app.post("/v1/runs/{run_id}/cancel")(fake.cancel)
     app.post("/v1/runs/{run_id}/rerun")(fake.rerun)
     app.get("/v1/runs/{run_id}/events")(fake.get_events)
-    app.get("/v1/runs/{run_id}/artifacts/{name}")(fake.get_artifact)
+    app.api_route("/v1/runs/{run_id}/artifacts/{name}", methods=["GET", "HEAD"])(fake.get_artifact)
+    app.get("/v1/files/{name:path}")(fake.get_object)
     app.get("/bucket/{name}")(fake.get_object)
     app.get("/v1/modules")(fake.get_modules)
     add_uploads(app, lambda: fake.tus)

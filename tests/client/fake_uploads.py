@@ -36,6 +36,8 @@ class Tus:
     parts: list[tuple[int, int]] = field(default_factory=list)
     """Offset and size of every part that was kept."""
     silent_seconds: float = 1.0
+    gone_when_asked: bool = False
+    """All uploads have expired when one is asked for its offset."""
 
     async def create(self, request: Request) -> Response:
         if self.refuse_creation:
@@ -49,8 +51,11 @@ class Tus:
         return Response(status_code=201, headers={"Location": f"/v1/uploads/{new}"})
 
     async def head(self, upload_id: str) -> Response:
+        if self.gone_when_asked:
+            self.uploads.clear()
+            self.gone_when_asked = False
         if not (upload := self.uploads.get(upload_id)):
-            return Response(status_code=404)
+            return problem(404, f"there is no upload {upload_id}")
         told = {
             "Upload-Offset": str(len(upload.content)),
             "Upload-Length": str(upload.size),
@@ -78,7 +83,7 @@ class Tus:
 
     async def _refusal(self, breakage: Breakage, upload: Upload, request: Request, part: bytes) -> Response | None:
         assert request.headers["content-type"] == "application/offset+octet-stream"
-        assert int(request.headers["content-length"]) == len(part) <= upload.size - len(upload.content)
+        assert int(request.headers["content-length"]) == len(part)
         algorithm, _, checksum = request.headers["upload-checksum"].partition(" ")
         assert algorithm == "md5"
         match breakage:
@@ -91,12 +96,15 @@ class Tus:
                 return problem(507, "the disk has no room for this upload")
         if breakage == "moved" or int(request.headers["upload-offset"]) != len(upload.content):
             return problem(409, f"the upload stands at byte {len(upload.content)}")
+        assert len(part) <= upload.size - len(upload.content)
         if breakage == "damaged" or base64.b64decode(checksum) != hashlib.md5(part).digest():
             return problem(460, "Checksum Mismatch")
         return None
 
     async def delete(self, upload_id: str) -> Response:
-        return Response(status_code=204 if self.uploads.pop(upload_id, None) else 404)
+        if self.uploads.pop(upload_id, None):
+            return Response(status_code=204)
+        return problem(404, f"there is no upload {upload_id}")
 
 
 class Protocol(H11Protocol):

@@ -114,6 +114,14 @@ def test_an_upload_that_breaks_goes_on_by_itself(fake: Fake, call: Call, film: P
     assert len(fake.tus.created) == 1 + breakages.count("vanished")
 
 
+def test_an_upload_that_has_expired_when_it_is_asked_for_is_begun_anew(fake: Fake, call: Call, film: Path) -> None:
+    fake.tus.breakages = ["fine", "cut"]
+    fake.tus.gone_when_asked = True
+    submit(call, fake, film)
+    assert fake.uploads[0][1] == CONTENT
+    assert len(fake.tus.created) == 2
+
+
 def test_what_has_arrived_is_not_sent_again(fake: Fake, call: Call, film: Path) -> None:
     fake.tus.breakages = ["fine", "fine", "answer lost", "cut"]
     submit(call, fake, film)
