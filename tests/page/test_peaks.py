@@ -29,7 +29,7 @@ class Service:
         name = request.url.path.rsplit("/", 1)[1]
         if name not in self.files:
             return httpx.Response(404, json={"title": "Not Found", "status": 404, "detail": f"run 1 has no {name}"})
-        return httpx.Response(200, content=self.files[name].read_bytes(), headers={"ETag": '"1"'})
+        return httpx.Response(200, stream=httpx.ByteStream(self.files[name].read_bytes()))
 
 
 @pytest.fixture
