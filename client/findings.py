@@ -138,6 +138,8 @@ def _video_input(record: Record) -> list[str]:
     size = f"{came.width}×{came.height}"
     heard = came.reference
     like = [f"to sound like {heard.name} ({heard.seconds:.1f} s)"] if heard else []
+    if came.media == "text":
+        return [f"“{came.name}”: words alone, for {came.result_seconds:g} s of sound", *like]
     if came.media == "image":
         return [f"{came.name}: {came.container} image, {size}; shown for {came.result_seconds:g} s", *like]
     picture = came.first("video")
@@ -185,6 +187,7 @@ def _stem(stem: Stem) -> str:
     parts = [f"{stem.kind}: {stem.duration_seconds:.1f} s", f"seed {stem.seed}"]
     if stem.later_prompts:
         parts.append(_count(1 + len(stem.later_prompts), "scene"))
+    parts += scenes.takes(stem)
     if stem.steps is not None:
         parts.append(_count(stem.steps, "step"))
     if stem.candidates > 1:

@@ -62,11 +62,19 @@ _EDITS = {
         "prompt_enhancement", "negative_prompt", PromptEnhancementEdit, "TEXT",
         "The whole negative prompt, instead of the composed one. It is that of all scenes.", None,
     ),
+    "music_take": _Edit(
+        "prompt_enhancement", "music_take", PromptEnhancementEdit, "N",
+        "Other music from the same words: a take for each number. 0 is the first, the seed's own.", ScenePromptsEdit,
+    ),
+    "sound_take": _Edit(
+        "prompt_enhancement", "sound_take", PromptEnhancementEdit, "N",
+        "Other sound effects from the same words, as --music-take.", ScenePromptsEdit,
+    ),
 }  # fmt: skip
 _SCENE = "in_scene"
 _SCENE_TOLD = (
     "The scene that the flags below are about, counted from 0, as `immersivaudio show` counts them; "
-    "the other scenes keep what they have. Without it, prompts are for all scenes."
+    "the other scenes keep what they have. Without it, prompts and takes are for all scenes."
 )
 
 
@@ -136,7 +144,7 @@ def edits_from(given: dict[str, Any]) -> Edits:
             edits.setdefault(edit.module, {"scenes": [{"scene": scene}]})["scenes"][0][edit.field] = value
     if scene is not None and not wanted:
         raise typer.BadParameter(
-            "give --frame, --description, --edit-music-prompt or --edit-sound-prompt: no other can be of one scene",
+            f"give one of {', '.join(_flag(name) for name, edit in _EDITS.items() if edit.in_scene)}",
             param_hint=_flag(_SCENE),
         )
     try:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from models.record import Mood, Record
+from models.record import Mood, Record, Stem
 
 SCENES_SHOWN = 12
 
@@ -43,6 +43,15 @@ def prompted(record: Record) -> list[str]:
     told = [[f"{kind}: {prompt}" for kind, prompt in scene.items() if prompt] for scene in prompts]
     avoid = [f"avoid: {found.negative_prompt}"] if found.negative_prompt else []
     return [*(told[0] if not found.later else each("; ".join(lines) for lines in told)), *avoid]
+
+
+def takes(stem: Stem) -> list[str]:
+    """Which take it is, where it isn't the seed's own; of several scenes, in which."""
+    if not stem.later_prompts:
+        return [f"take {stem.take}"] if stem.take else []
+    told = [f"take {take} in scene {number}" for number, take in enumerate(stem.takes) if take]
+    hidden = len(told) - SCENES_SHOWN
+    return told if hidden <= 0 else [*told[:SCENES_SHOWN], f"others in {hidden} more"]
 
 
 def each(lines: Iterable[str]) -> list[str]:

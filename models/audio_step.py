@@ -24,15 +24,19 @@ def audio_request(record: Record, kind: StemKind, *, reference: Path | None = No
     require(record, "audio_generation")
     prompts, options = record.prompt_enhancement, record.video_input.options
     assert prompts is not None
-    first, *later = ((one.music_prompt if kind == "music" else one.sound_prompt) for one in prompts.scenes)
+    (first, take), *later = (
+        (one.music_prompt, one.music_take) if kind == "music" else (one.sound_prompt, one.sound_take)
+        for one in prompts.scenes
+    )
     moods = [one.mood for one in record.frame_description.scenes] if record.frame_description else []
     known = len(moods) == len(prompts.scenes)
     return AudioRequest(
         prompt=first,
         later_prompts=tuple(
-            (scene.start_seconds, prompt) for scene, prompt in zip(record.scenes[1:], later, strict=True)
+            (scene.start_seconds, prompt) for scene, (prompt, _) in zip(record.scenes[1:], later, strict=True)
         ),
         later_moods=tuple(moods[1:]) if known else (),
+        later_takes=tuple(take for _, take in later),
         crossing_seconds=options.crossing_seconds,
         negative_prompt=prompts.negative_prompt,
         seconds=record.video_input.result_seconds,
@@ -45,6 +49,7 @@ def audio_request(record: Record, kind: StemKind, *, reference: Path | None = No
         reference=reference,
         reference_weight=options.reference_weight,
         mood=moods[0] if known else None,
+        take=take,
     )
 
 
@@ -70,7 +75,11 @@ def generate_audio(
         model_sample_rate=made.audio.sample_rate,
         model_channels=made.audio.samples.shape[0],
         prompt=request.prompt,
-        later_prompts=tuple(ScenePrompt(seconds=seconds, prompt=prompt) for seconds, prompt in request.later_prompts),
+        later_prompts=tuple(
+            ScenePrompt(seconds=seconds, prompt=prompt, take=take)
+            for (seconds, prompt), take in zip(request.later_prompts, request.later_takes, strict=True)
+        ),
+        take=request.take,
         negative_prompt=request.negative_prompt,
         seed=request.seed,
         steps=made.steps,

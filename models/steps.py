@@ -29,6 +29,7 @@ from models.record import (
     Record,
     Scene,
     SceneDescription,
+    Stem,
 )
 from models.scenes import SelectedScene
 from models.text_track import SceneText
@@ -148,6 +149,8 @@ def described(describer: Describer, descriptions: Sequence[Description]) -> Fram
 def enhance_prompt(record: Record, enhancer: PromptEnhancer) -> PromptEnhancement:
     """`prompt_enhancement`."""
     require(record, "prompt_enhancement")
+    if record.video_input.text is not None:  # in the place of what a picture shows
+        return enhancer.enhance([SeenScene(record.video_input.text, ())], record.video_input.options)
     assert record.frame_description is not None
     assert record.object_detection is not None
     seen = []
@@ -193,6 +196,13 @@ def scene_texts(record: Record) -> list[SceneText]:
 
 
 def origin_of(record: Record) -> str:
-    """What made the sound, in a line: the models, and the seed by which it can be made again."""
+    """What made the sound, in a line: the models, and the seed and takes by which it can be made again."""
     stems = record.audio_generation.stems if record.audio_generation else ()
-    return ", ".join((*(f"{stem.kind} by {stem.model}" for stem in stems), f"seed {record.video_input.options.seed}"))
+    made = (f"{stem.kind} by {stem.model}{_takes(stem)}" for stem in stems)
+    return ", ".join((*made, f"seed {record.video_input.options.seed}"))
+
+
+def _takes(stem: Stem) -> str:
+    if not any(stem.takes):
+        return ""
+    return f" (take{'s' if stem.later_prompts else ''} {' '.join(map(str, stem.takes))})"

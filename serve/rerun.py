@@ -66,7 +66,7 @@ def _options(options: Options, wanted: Rerun) -> Options:
 def _edited(record: Record, edits: Edits) -> Outputs:
     for module, edit in edits:
         if edit is not None and module not in record.modules:
-            raise InvalidOptions(f"an image has no {module} to edit")
+            raise InvalidOptions(f"there is no {module} to edit: it has nothing to do with {record.video_input.kind}")
         if edit is not None and getattr(record, module) is None:
             raise MissingOutput(f"{module} cannot be edited: the run came to its end before it")
     outputs = Outputs(
@@ -112,13 +112,12 @@ def _other_texts(described: FrameDescription | None, edit: FrameDescriptionEdit 
 def _other_prompts(prompts: PromptEnhancement | None, edit: PromptEnhancementEdit | None) -> PromptEnhancement | None:
     if edit is None or prompts is None:
         return None
-    of_all = edit.model_dump(exclude_none=True, include={"music_prompt", "sound_prompt"})
+    of_all = edit.model_dump(exclude_none=True, exclude={"negative_prompt", "scenes"})
     scenes = [scene.model_copy(update=of_all) for scene in prompts.scenes]
     of_one = [(one.scene, one.model_dump(exclude_none=True, exclude={"scene"})) for one in edit.scenes]
     for number, changed in _by_scene("prompt_enhancement", None, of_one, scenes):
         scenes[number] = scenes[number].model_copy(update=changed)
-    first = scenes[0]
-    changed = {"music_prompt": first.music_prompt, "sound_prompt": first.sound_prompt, "later": tuple(scenes[1:])}
+    changed = {**dict(scenes[0]), "later": tuple(scenes[1:])}
     if edit.negative_prompt is not None:
         changed["negative_prompt"] = edit.negative_prompt
     return prompts.model_copy(update=changed)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from models.audio import Audio
 from models.record import Mood
 
@@ -27,6 +29,8 @@ class AudioRequest:
     """(seconds, prompt): from then on another prompt is heard. In order, all within the sound."""
     later_moods: tuple[Mood | None, ...] = ()
     """Beside each of `later_prompts`, as `mood` is beside `prompt`; none at all where no mood is known."""
+    later_takes: tuple[int, ...] = ()
+    """Beside each of `later_prompts`, as `take` is beside `prompt`; none at all where all are 0."""
     crossing_seconds: float = 1
     """How long two neighbouring scenes are heard together; less where one is shorter than twice that."""
     steps: int | None = None
@@ -42,6 +46,8 @@ class AudioRequest:
     """How much the reference counts beside the words, from 0 to 1."""
     mood: Mood | None = None
     """For models that can use it beside the words."""
+    take: int = 0
+    """Which sound of the prompt: another number begins with other noise. 0 begins with that of the seed itself."""
 
     @property
     def timeline(self) -> tuple[tuple[float, str], ...]:
@@ -52,6 +58,12 @@ class AudioRequest:
     def moods(self) -> tuple[Mood | None, ...]:
         """The mood of every scene of the timeline."""
         return self.mood, *(self.later_moods or (None,) * len(self.later_prompts))
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seed of every scene of the timeline: that of its take."""
+        takes = self.take, *(self.later_takes or (0,) * len(self.later_prompts))
+        return tuple(_seed_of_take(self.seed, take) for take in takes)
 
 
 @dataclass(frozen=True)
@@ -90,6 +102,13 @@ class GeneratedAudio:
     def score(self) -> float | None:
         """Of the chosen candidate; None where nothing was ranked."""
         return self.candidates[self.chosen].score if self.candidates else None
+
+
+def _seed_of_take(seed: int, take: int) -> int:
+    """Of take 0 the seed itself, of others one of 64 bits, which no other take and no other stem is likely to have."""
+    if not take:
+        return seed
+    return int(np.random.SeedSequence(seed, spawn_key=(take,)).generate_state(1, np.uint64)[0])
 
 
 def nothing_to_report(step: int, steps: int) -> None:

@@ -10,7 +10,7 @@ import itertools
 import math
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -125,7 +125,7 @@ class AceStepGenerator:
             callback_on_step_end=lambda *_: on_step(next(done), total),
         )
         with self._lock, self._listening(request.reference, weight=request.reference_weight):
-            tracks = [self._track(parts, samples, make, seed=(request.seed, one)) for one in range(candidates)]
+            tracks = [self._track(parts, samples, make, candidate=one) for one in range(candidates)]
             unread = max(self._words_unread(prompt) for _, prompt in request.timeline)
         return GeneratedAudio(
             tracks[0],
@@ -137,27 +137,29 @@ class AceStepGenerator:
             listened=request.reference is not None,
         )
 
-    def _track(self, parts: Sequence[Scene], samples: int, make: Callable[..., Any], *, seed: tuple[int, ...]) -> Audio:
+    def _track(self, parts: Sequence[Scene], samples: int, make: Callable[..., Any], *, candidate: int) -> Audio:
         """One candidate: its scenes, cross-faded."""
-        import torch
-
         rate = self._pipeline.sample_rate
-        noise = torch.Generator("cpu").manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]))
-        made = in_turn(parts, lambda scene, length: self._clip(scene.prompt, length, make, noise=noise), rate=rate)
+        noises = {scene.seed: _noise(scene.seed, candidate) for scene in parts}
+        made = in_turn(parts, lambda scene, length: self._clip(scene, length, make, noises=noises), rate=rate)
         whole = crossed(made, samples=samples)
         return Audio(np.clip(whole, -1, 1, out=whole), rate)
 
-    def _clip(self, prompt: str, samples: int, make: Callable[..., Any], *, noise: "torch.Generator") -> Samples:
-        """Music for one prompt: float32, shape (channels, samples)."""
+    def _clip(
+        self, scene: Scene, samples: int, make: Callable[..., Any], *, noises: Mapping[int, "torch.Generator"]
+    ) -> Samples:
+        """Music for one scene: float32, shape (channels, samples). `noises`: of all takes, by their seeds."""
         import torch
 
         pipeline = self._pipeline
         seconds = max(SHORTEST, samples / pipeline.sample_rate)
         rows = math.ceil(seconds * pipeline.latents_per_second)  # as the pipeline counts them
-        drawn = torch.randn((1, rows, pipeline.transformer.config.audio_acoustic_hidden_dim), generator=noise)
-        words = prompt.split()
-        read = " ".join(words[: len(words) - self._words_unread(prompt)])
-        latents = make(prompt=read, audio_duration=seconds, latents=drawn).audios
+        shape = (1, rows, pipeline.transformer.config.audio_acoustic_hidden_dim)
+        # every take's noise goes on, heard or not: so a scene's does not depend on the takes before it
+        drawn = {seed: torch.randn(shape, generator=noise) for seed, noise in noises.items()}
+        words = scene.prompt.split()
+        read = " ".join(words[: len(words) - self._words_unread(scene.prompt)])
+        latents = make(prompt=read, audio_duration=seconds, latents=drawn[scene.seed]).audios
         with torch.no_grad():
             decoded = pipeline.vae.decode(latents.transpose(1, 2).to(pipeline.vae.dtype)).sample[0]
         if not decoded.isfinite().all():
@@ -220,6 +222,12 @@ class AceStepGenerator:
             raise ModelUnavailable(f"{self.model} failed its self-check: it did not make one second of sound")
         if not timbre.isfinite().all():
             raise ModelUnavailable(f"{self.model} failed its self-check: it cannot hear a reference")
+
+
+def _noise(*seed: int) -> "torch.Generator":
+    import torch
+
+    return torch.Generator("cpu").manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]))
 
 
 def load_pipeline(checkpoint: Checkpoint, *, device: str, dtype: "torch.dtype") -> Any:

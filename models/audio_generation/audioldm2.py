@@ -199,7 +199,7 @@ class AudioLDM2Generator:
             negative=negative,
             guidance=request.guidance,
             steps=request.steps,
-            seed=(request.seed, candidate),
+            seed=(scene.seed, candidate),
             first_row=first_row,
             loop=scene.circular,
             joining=self._settings.joining,

@@ -6,7 +6,7 @@ another, and nothing is measured over all of them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,6 +33,8 @@ class Scene:
     circular: bool = False
     """Whether the scene is all of a loop, and so crosses with itself."""
     mood: Mood | None = None
+    seed: int = 0
+    """What its noise is drawn from: that of its take."""
 
     @property
     def border(self) -> int:
@@ -48,24 +50,25 @@ def scenes(request: AudioRequest, *, samples: int, rate: int) -> list[Scene]:
     """
     starts = [round(seconds * rate) for seconds, _ in request.timeline]
     ends = [min(start, samples) for start in (*starts[1:], samples)]
+    asked = zip(request.timeline, request.moods, request.seeds, strict=True)
     heard = [
-        (start, end, prompt, mood)
-        for start, end, (_, prompt), mood in zip(starts, ends, request.timeline, request.moods, strict=True)
+        Scene(prompt, start, end, 0, 0, mood=mood, seed=seed)
+        for start, end, ((_, prompt), mood, seed) in zip(starts, ends, asked, strict=True)
         if start < end
     ]
-    lengths = [end - start for start, end, *_ in heard]
+    lengths = [scene.end - scene.start for scene in heard]
     crossing = round(max(request.crossing_seconds, HARD_SECONDS) * rate)
     halves = [
         min(crossing, before // 2, after // 2) // 2
         for before, after in zip(lengths, [*lengths[1:], lengths[0]], strict=True)
     ]
     if request.loop and len(heard) == 1:
-        return [Scene(heard[0][2], 0, samples, 0, 0, circular=True, mood=heard[0][3])]
+        return [replace(heard[0], circular=True)]
     if not request.loop:
         halves[-1] = 0
     return [
-        Scene(prompt, start - before, end + after, 2 * before, 2 * after, mood=mood)
-        for (start, end, prompt, mood), before, after in zip(heard, [halves[-1], *halves[:-1]], halves, strict=True)
+        replace(scene, start=scene.start - before, end=scene.end + after, rise=2 * before, fall=2 * after)
+        for scene, before, after in zip(heard, [halves[-1], *halves[:-1]], halves, strict=True)
     ]
 
 

@@ -6,10 +6,10 @@ from pydantic import Field, model_validator
 
 from models.schema import Frozen
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """2 added the origin of outputs, cancelled runs, retries, reruns and keys; 3 references, loops, kept candidates and notes on stems;
-4 scenes, ducking, and what else reconstruction writes. All have defaults: what an earlier version wrote opens as it is, and was
-mixed without ducking."""
+4 scenes, ducking, and what else reconstruction writes; 5 runs of words alone, drafts and takes. All have defaults: what an earlier
+version wrote opens as it is, and before version 4 was mixed without ducking."""
 
 Module = Literal[
     "video_input",
@@ -37,8 +37,13 @@ REFERENCE_BYTES = 16 * 2**20
 MOST_SCENES = 50
 """Of one video."""
 
+MOST_TAKES = 999
+"""The highest number of a take."""
+
 Words = Annotated[str, Field(max_length=1000)]
 Prompt = Annotated[str, Field(max_length=4000)]
+Take = Annotated[int, Field(ge=0, le=MOST_TAKES)]
+"""Which sound of the same prompt and seed. 0 is the seed's own; every other begins with other noise, always the same."""
 
 
 class Options(Frozen):
@@ -77,9 +82,10 @@ class Options(Frozen):
     reference_weight: float = Field(0.5, ge=0, le=1)
     """How much a reference counts beside the words: 0 not at all, 1 alone. Without a reference, it has no effect."""
     seconds: float = Field(10, ge=0.1, le=1800)
-    """Length of the result when the input is a still image."""
+    """Length of the result when the input is a still image, or words alone."""
     format: VideoFormat | AudioFormat | None = None
-    """Container of the result. None: the source's where we write it, else mp4. An audio format gives the sound alone."""
+    """Container of the result. None: the source's where we write it, else mp4; of words alone, wav. An audio format gives the sound
+    alone."""
     original_mode: OriginalMode = "duck"
     """What becomes of the video's own sound. keep: it is mixed with the generated sound. duck: that too, and the generated sound is
     lowered while the own one is heard. replace: it is left out, every track of it."""

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from models.record.options import MOST_SCENES, AudioFormat, StemKind, VideoFormat
+from models.record.options import MOST_SCENES, AudioFormat, StemKind, Take, VideoFormat
 from models.record.vision import Output
 from models.schema import Frozen
 
@@ -24,6 +24,8 @@ class ScenePrompt(Frozen):
     seconds: float = Field(ge=0)
     """Where it begins."""
     prompt: str
+    take: Take = 0
+    """Which sound of the prompt: 0 is the seed's own, every other number another."""
 
 
 class Stem(Output):
@@ -42,6 +44,8 @@ class Stem(Output):
     """Of the first scene."""
     later_prompts: tuple[ScenePrompt, ...] = Field((), max_length=MOST_SCENES - 1)
     """Of the second scene and those after it."""
+    take: Take = 0
+    """Of the first scene."""
     negative_prompt: str
     seed: int
     steps: int | None
@@ -64,6 +68,11 @@ class Stem(Output):
     """How much that counted beside the words."""
     notes: tuple[str, ...] = ()
     """What a person should know: what was asked for and the model cannot do, words of the prompt that it did not read."""
+
+    @property
+    def takes(self) -> tuple[int, ...]:
+        """Of every scene."""
+        return self.take, *(later.take for later in self.later_prompts)
 
     @property
     def kept(self) -> dict[str, str]:

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from models.record.options import MOST_SCENES
+from models.record.options import MOST_SCENES, Take
 from models.schema import Frozen
 
 
@@ -151,12 +151,16 @@ class ScenePrompts(Frozen):
     sound_prompt: str = Field(max_length=20_000)
     objects: tuple[str, ...] = ()
     """What is named in them, most of it first."""
+    music_take: Take = 0
+    """Which sound of the music prompt: 0 is the seed's own, every other number another."""
+    sound_take: Take = 0
+    """As `music_take`."""
 
 
 class PromptEnhancement(Output):
     """`prompt_enhancement`: the prompts, composed of the description, the objects and the user's own words.
 
-    `music_prompt` and `sound_prompt` are those of the first scene.
+    Prompts and takes beside `later` are those of the first scene.
     """
 
     model: str
@@ -166,11 +170,21 @@ class PromptEnhancement(Output):
     """Of all scenes."""
     objects: tuple[str, ...] = ()
     """What is named in the first scene's prompts, most of it first."""
+    music_take: Take = 0
+    """Of the first scene."""
+    sound_take: Take = 0
+    """Of the first scene."""
     later: tuple[ScenePrompts, ...] = Field((), max_length=MOST_SCENES - 1)
     """Of the second scene and those after it."""
 
     @property
     def scenes(self) -> tuple[ScenePrompts, ...]:
         """Of every scene."""
-        first = ScenePrompts(music_prompt=self.music_prompt, sound_prompt=self.sound_prompt, objects=self.objects)
+        first = ScenePrompts(
+            music_prompt=self.music_prompt,
+            sound_prompt=self.sound_prompt,
+            objects=self.objects,
+            music_take=self.music_take,
+            sound_take=self.sound_take,
+        )
         return first, *self.later

@@ -72,11 +72,11 @@ def _soundscape(scene: Scene, samples: int, *, request: AudioRequest, on_step: C
     """One scene: (2, samples), its peaks as high as they come."""
     canvas = Canvas(samples / RATE)
     for part in _layers(scene, request.negative_prompt):
-        rng = np.random.default_rng((request.seed, zlib.crc32(part.layer.encode()), scene.border))
+        rng = np.random.default_rng((scene.seed, zlib.crc32(part.layer.encode()), scene.border))
         make, level_db = LAYERS[part.layer]
         make(Track(canvas, rng, gain=10 ** ((level_db + part.level_db) / 20)))
         on_step()
-    for _ in canvas.paint(np.random.default_rng((request.seed, 0, scene.border))):
+    for _ in canvas.paint(np.random.default_rng((scene.seed, 0, scene.border))):
         on_step()
     return canvas.samples
 

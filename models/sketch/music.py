@@ -42,8 +42,9 @@ class MusicGenerator:
         """Music of round(48000·seconds) samples, two channels. Steps, guidance and candidates have no meaning here.
 
         Every scene is a piece of its own, in a style of its prompt and mood, that leads to a last chord where the next begins. The
-        seed gives all of them one key, and the same words in the same mood one style. A loop is a piece whose last chord still
-        rings when it begins again. `on_step` counts the blocks of 2.7 s of all scenes. Raises Cancelled when it does.
+        seed gives all of them one key, also those of another take; and a take the same words in the same mood one style. A loop is
+        a piece whose last chord still rings when it begins again. `on_step` counts the blocks of 2.7 s of all scenes. Raises
+        Cancelled when it does.
         """
         length = max(1, round(request.seconds * RATE))
         parts = scenes(request, samples=length, rate=RATE)
@@ -71,8 +72,9 @@ def _composed(scene: Scene, request: AudioRequest, *, seconds: float) -> tuple[S
     """The piece for a scene, and what chance has left for its players."""
     common = np.random.default_rng(request.seed)
     tonic = draw_tonic(common)
-    style = style_of(scene.prompt, negative=request.negative_prompt, mood=scene.mood, rng=common)
-    own = np.random.default_rng((request.seed, 1 + scene.border))
+    chance = common if scene.seed == request.seed else np.random.default_rng(scene.seed)
+    style = style_of(scene.prompt, negative=request.negative_prompt, mood=scene.mood, rng=chance)
+    own = np.random.default_rng((scene.seed, 1 + scene.border))
     # The last bar leads to a chord at the border, where the next scene is heard, in the same key: nothing dies away before.
     ring_seconds = scene.fall / 2 / RATE if scene.fall else None
     return compose(style, tonic=tonic, seconds=seconds, ring_seconds=ring_seconds, rng=own), own

@@ -45,6 +45,18 @@ class TestScenes:
         parts = scenes(asked, samples=10_000, rate=RATE)
         assert [(scene.prompt, scene.mood) for scene in parts] == [("a", calm), ("c", wild), ("d", None)]
 
+    def test_have_the_seed_itself_in_take_0_and_one_of_its_own_in_every_other(self) -> None:
+        def seeds(seed: int, *takes: int) -> list[int]:
+            later = tuple((number, "rain") for number in range(1, len(takes)))
+            asked = AudioRequest("rain", 10, seed, later_prompts=later, take=takes[0], later_takes=takes[1:])
+            return [scene.seed for scene in scenes(asked, samples=10_000, rate=RATE)]
+
+        assert seeds(7, 0, 0, 0) == [7, 7, 7]
+        _, one, two, _ = made = seeds(7, 0, 1, 2, 1)
+        assert made == [7, one, two, one]
+        others = seeds(8, *range(10))  # the other stem's seed is the next one
+        assert len({7, one, two, *others}) == 13
+
     def test_of_a_loop_cross_round_its_end(self) -> None:
         first, last = lay([(0, "rain"), (4, "sea")], loop=True)
         assert (first.start, first.rise, last.end, last.fall) == (-500, 1000, 10_500, 1000)

@@ -10,9 +10,10 @@ from models.audio_generation import AudioRequest, nothing_to_report
 from models.audio_generation.notes import notes_on
 from models.errors import MissingOutput
 from models.inputs import depends_on
-from models.record import Options, Record, Reference, Stem
+from models.record import AudioGeneration, Options, Outputs, Record, Reference, Stem
 from models.sketch.foley import FoleyGenerator
 from models.sketch.music import MusicGenerator
+from models.steps import origin_of
 from models.workspace import Folder
 from tests.serve import records
 from tests.toys.generator import Model
@@ -132,6 +133,23 @@ def test_every_scene_is_asked_for_in_its_time_with_its_mood(tmp_path: Path) -> N
     assert [mood.valence for mood in asked.moods if mood] == pytest.approx([0, 0.1, 0.2])
     assert asked.crossing_seconds == 1
     assert (stem.prompt, [(one.seconds, one.prompt) for one in stem.later_prompts]) == ("s0", [(3, "s1"), (7, "s2")])
+
+
+def test_every_scene_is_asked_for_in_its_take_of_the_stem(tmp_path: Path) -> None:
+    model, film = Model(), records.film()
+    prompts = film.prompt_enhancement
+    assert prompts is not None
+    later = (prompts.later[0].model_copy(update={"sound_take": 2}), prompts.later[1])
+    prompts = prompts.model_copy(update={"music_take": 4, "later": later})
+    film = film.model_copy(update={"prompt_enhancement": prompts})
+    stems = [
+        audio_step.generate_audio(film, kind, model, Folder(tmp_path), on_step=nothing_to_report).stems[0]
+        for kind in ("music", "sounds")
+    ]
+    assert [stem.takes for stem in stems] == [(4, 0, 0), (0, 2, 0)]
+    assert [(asked.take, asked.later_takes) for asked in model.asked] == [(4, (0, 0)), (0, (2, 0))]
+    made = film.append(Outputs(audio_generation=AudioGeneration(stems=tuple(stems))))
+    assert origin_of(made) == "music by test (takes 4 0 0), sounds by test (takes 0 2 0), seed 1"
 
 
 def test_prompts_for_other_scenes_than_the_record_has_are_refused(tmp_path: Path) -> None:

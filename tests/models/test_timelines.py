@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,45 @@ def test_a_scene_rewritten_changes_up_to_the_middle_of_its_crossings_and_nothing
     near = 0.1 * crossing + 0.01  # within the first of a fade, little is heard
     assert BORDERS[0] - half <= seconds.min() < BORDERS[0] - half + near
     assert BORDERS[1] + half - near < seconds.max() <= BORDERS[1] + half
+
+
+def test_another_take_of_a_scene_changes_that_scene_and_its_crossings_and_nothing_else(
+    generator: Generator, backend: Backend
+) -> None:
+    first, second, third, _ = backend.prompts
+    made = samples(generator, first, second, third)
+    again = samples(generator, first, second, third, later_takes=(1, 0))
+    seconds = changed(made, again, backend)
+    assert BORDERS[0] - 0.5 <= seconds.min() < BORDERS[0] - 0.4
+    assert BORDERS[1] + 0.4 < seconds.max() <= BORDERS[1] + 0.5
+    assert another(made, again, seconds=(BORDERS[0] + 0.5, BORDERS[1] - 0.5))
+    assert not changed(again, samples(generator, first, second, third, later_takes=(1, 0)), backend).size
+
+
+def test_takes_of_several_scenes_know_nothing_of_each_other(generator: Generator, backend: Backend) -> None:
+    first, second, third, _ = backend.prompts
+    made = samples(generator, first, second, third, take=1, later_takes=(1, 2))
+    again = samples(generator, first, second, third, take=2, later_takes=(1, 2))
+    seconds = changed(made, again, backend)
+    assert seconds.max() <= BORDERS[0] + 0.5
+    assert another(made, again, seconds=(0, BORDERS[0] - 0.5))
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_take_of_one_prompt_is_another_sound_in_every_candidate(
+    generator: Generator, backend: Backend, loop: bool
+) -> None:
+    asked = {"loop": loop, "candidates": 2, "keep_candidates": True}
+    takes = [generate(generator, backend.prompts[0], take=take, **asked) for take in (0, 1, 2)]
+    kept = [one.audio for made in takes for one in made.candidates if one.audio] or [made.audio for made in takes]
+    assert all(another(one.samples, other.samples, seconds=(0, SECONDS)) for one, other in combinations(kept, 2))
+
+
+def another(one: Samples, other: Samples, *, seconds: tuple[float, float]) -> bool:
+    """Whether what is heard in this time differs by as much as with another seed, which in a toy is a fifth."""
+    rate = one.shape[1] / SECONDS
+    one, other = (sound[:, round(seconds[0] * rate) : round(seconds[1] * rate)] for sound in (one, other))
+    return bool((one - other).std() > 0.15 * one.std())
 
 
 @pytest.mark.parametrize("crossing", [0, 1])

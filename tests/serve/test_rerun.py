@@ -1,13 +1,18 @@
 """What a rerun changes, keeps and refuses."""
 
+from typing import get_args
+
 import pytest
 
 from models.dependencies import READS
 from models.errors import InvalidOptions, MissingOutput
-from models.record import Outputs, Record, Rerun
+from models.inputs import depends_on
+from models.record import Outputs, Record, Rerun, StemKind
 from serve.modules import units
 from serve.rerun import changed
 from tests.serve import records
+
+STEMS: tuple[StemKind, ...] = get_args(StemKind)
 
 
 @pytest.fixture
@@ -86,6 +91,39 @@ def test_a_prompt_without_a_scene_is_that_of_every_scene_but_those_named(film: R
     assert outputs.prompt_enhancement.sound_prompt == "rain"
 
 
+def test_another_take_of_a_scene_keeps_its_words_and_changes_the_inputs_of_that_stem_alone(film: Record) -> None:
+    edited = again(film, edits={"prompt_enhancement": {"scenes": [{"scene": 1, "music_prompt": "flute"}]}})
+    takes = {"prompt_enhancement": {"scenes": [{"scene": 1, "music_take": 2}, {"scene": 0, "music_take": 0}]}}
+    taken = again(edited, edits=takes)
+    assert taken.prompt_enhancement is not None
+    assert taken.prompt_enhancement.origin == "edited"
+    assert [scene.music_prompt for scene in taken.prompt_enhancement.scenes] == ["m0", "flute", "m2"]
+    assert [scene.music_take for scene in taken.prompt_enhancement.scenes] == [0, 2, 0]
+    assert [scene.sound_take for scene in taken.prompt_enhancement.scenes] == [0, 0, 0]
+    music, sounds = ([depends_on(one, "audio_generation", kind) for one in (edited, taken)] for kind in STEMS)
+    assert music[0] != music[1]
+    assert sounds[0] == sounds[1]
+    back = again(taken, edits={"prompt_enhancement": {"scenes": [{"scene": 1, "music_take": 0}]}})
+    assert depends_on(back, "audio_generation", "music") == music[0]
+
+
+def test_a_take_without_a_scene_is_that_of_every_scene_but_those_named(film: Record) -> None:
+    wanted = {"prompt_enhancement": {"sound_take": 3, "scenes": [{"scene": 2, "sound_take": 1}]}}
+    _, outputs = changed(film, Rerun.model_validate({"edits": wanted}))
+    assert outputs.prompt_enhancement is not None
+    assert [scene.sound_take for scene in outputs.prompt_enhancement.scenes] == [3, 3, 1]
+    assert [scene.sound_prompt for scene in outputs.prompt_enhancement.scenes] == ["s0", "s1", "s2"]
+
+
+def test_a_take_outlives_a_rerun_that_is_about_something_else_and_an_edit_of_the_prompt(film: Record) -> None:
+    taken = again(film, edits={"prompt_enhancement": {"sound_take": 3}})
+    edits = {"prompt_enhancement": {"scenes": [{"scene": 1, "sound_prompt": "rain"}]}}
+    for wanted in ({"options": {"fade_out_seconds": 1}}, {"edits": edits}):
+        _, outputs = changed(taken, Rerun.model_validate(wanted))
+        assert outputs.prompt_enhancement is not None
+        assert [scene.sound_take for scene in outputs.prompt_enhancement.scenes] == [3, 3, 3]
+
+
 def test_a_scene_gets_another_frame_or_other_words(film: Record) -> None:
     edits = {
         "frame_selection": {"scenes": [{"scene": 0, "index": 1}]},
@@ -117,6 +155,11 @@ def test_a_scene_gets_another_frame_or_other_words(film: Record) -> None:
         ({"edits": {"frame_selection": {"scenes": [{"scene": 0, "index": 6}]}}}, "frames are 0 to 5, not 6"),
         ({"edits": {"frame_selection": {"scenes": [{"scene": 0, "index": 2}]}}}, "frames of scene 0 are 0 to 1, not 2"),
         ({"edits": {"frame_description": {"scenes": [{"scene": 1, "text": t} for t in "xy"]}}}, "says twice"),
+        (
+            {"edits": {"prompt_enhancement": {"scenes": [{"scene": 3, "music_take": 1}]}}},
+            "has 3 scenes, 0 to 2; there is no scene 3",
+        ),
+        ({"edits": {"prompt_enhancement": {"scenes": [{"scene": 1, "sound_take": t} for t in (1, 2)]}}}, "says twice"),
         ({"options": {"scenes": 2}, "edits": {"prompt_enhancement": {"music_prompt": "x"}}}, "change scenes first"),
     ],
 )
