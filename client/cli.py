@@ -1,13 +1,10 @@
-"""The command line: `immersivaudio enhance`, `follow`, `rerun`, `cancel`, `delete`, `show`, `modules`.
+"""The command line: `immersivaudio enhance`, `compose`, `follow`, `rerun`, `cancel`, `delete`, `show`, `modules`.
 
 stdout carries the result and nothing else: the path it was written to, the record (`--json`), or the file itself (`-o -`).
 What happens meanwhile goes to stderr. Exit codes: 0 done, 1 the run failed or was cancelled, 2 bad usage or refused input, 3 no
 service answers or it stays busy, 130 stopped by Ctrl-C, 141 whoever read stdout went away.
 """
 
-import os
-import shlex
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,16 +16,24 @@ from rich.table import Table
 from rich.text import Text
 
 from client.client import DEFAULT_SERVER, ImmersivaudioClient
-from client.delivery import STDOUT, delivery_to, format_from, likely_format, print_record, readable, source_from
-from client.errors import ClientError, RunCancelled, ServiceUnreachable
-from client.exit_codes import API_KEY, complain, exit_code, exit_codes, say
+from client.delivery import (
+    STDOUT,
+    delivery_to,
+    format_from,
+    likely_format,
+    name_from,
+    print_record,
+    readable,
+    source_from,
+    words_from,
+)
+from client.errors import ClientError, RunCancelled
+from client.exit_codes import API_KEY, exit_codes, say
 from client.findings import printable, state, summary
 from client.flags import PANEL, changes_from, edit_flags, edits_from, option_flags, options_from, with_flags
-from client.protocol import finished
-from client.view import NoView, View, view_for
+from client.view import View
+from client.watching import SERVER, for_each, service_at, told, watched
 from models.record import ModuleInfo, Run
-
-SERVER = "IMMERSIVAUDIO_SERVER"
 
 main = typer.Typer(
     help="Gives a video the sound it deserves: music and sound effects made from what the picture shows. "
@@ -110,10 +115,43 @@ def enhance(
         view.sending(path.name if path else "stdin")
         name = None if path else "stdin"
         run = service.submit(source, options, name=name, reference=sound, on_upload=view.sent, on_busy=view.busy)
-        return _told(run, quiet=as_json)
+        return told(run, quiet=as_json)
 
-    with exit_codes(), _service(server) as service:
-        delivery.deliver(service, _watched(service, start, quiet=as_json, server=server))
+    with exit_codes(), service_at(server) as service:
+        delivery.deliver(service, watched(service, start, quiet=as_json, server=server))
+
+
+@main.command()
+@with_flags(option_flags())
+def compose(
+    words: Annotated[str, typer.Argument(metavar="WORDS", help="What is to be heard; - reads stdin.")],
+    *,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="OUT",
+            help=f"{_OUT} A file's ending chooses the format. Default: WORDS.immersivaudio.EXT in this folder.",
+        ),
+    ] = None,
+    stems: Stems = False,
+    server: Server = DEFAULT_SERVER,
+    as_json: AsJson = False,
+    force: Force = False,
+    **given: Any,
+) -> None:
+    """Make a sound of words alone, without a picture."""
+    options = format_from(output, options_from(given))
+    text = words_from(words)
+    delivery = delivery_to(output or ".", stem=name_from(text), stems=stems, as_json=as_json, force=force)
+    delivery.refuse_to_lose(likely_format=options.format or "wav")
+
+    def start(view: View) -> Run:
+        return told(service.submit_text(text, options, on_busy=view.busy), quiet=as_json)
+
+    with exit_codes(), service_at(server) as service:
+        delivery.deliver(service, watched(service, start, quiet=as_json, server=server))
 
 
 @main.command()
@@ -144,10 +182,10 @@ def rerun(
     delivery.refuse_to_lose(likely_format="")
 
     def start(view: View) -> Run:
-        return _told(service.rerun(run_id, changes, edits, on_busy=view.busy), quiet=as_json)
+        return told(service.rerun(run_id, changes, edits, on_busy=view.busy), quiet=as_json)
 
-    with exit_codes(), _service(server) as service:
-        delivery.deliver(service, _watched(service, start, quiet=as_json, server=server))
+    with exit_codes(), service_at(server) as service:
+        delivery.deliver(service, watched(service, start, quiet=as_json, server=server))
 
 
 @main.command()
@@ -168,8 +206,8 @@ def follow(
     delivery = delivery_to(output, stems=stems, as_json=as_json, force=force) if output else None
     if delivery:
         delivery.refuse_to_lose(likely_format="")
-    with exit_codes(), _service(server) as service:
-        run = _watched(service, lambda _: service.run(run_id), quiet=as_json, server=server)
+    with exit_codes(), service_at(server) as service:
+        run = watched(service, lambda _: service.run(run_id), quiet=as_json, server=server)
         if delivery:
             delivery.deliver(service, run)
         elif as_json:
@@ -184,7 +222,7 @@ def cancel(run_ids: RunIds, *, server: Server = DEFAULT_SERVER) -> None:
         run = service.cancel(run_id)
         say(f"{run_id}: {state(run)}" if run.status == "cancelled" else f"{run_id} had ended: {state(run)}")
 
-    _for_each(run_ids, stop, server=server)
+    for_each(run_ids, stop, server=server)
 
 
 @main.command()
@@ -199,7 +237,7 @@ def delete(run_ids: RunIds, *, server: Server = DEFAULT_SERVER) -> None:
             raise ClientError(f"{run_id} had not ended: it is cancelled now; delete it again to delete it") from error
         say(f"{run_id} is deleted")
 
-    _for_each(run_ids, remove, server=server)
+    for_each(run_ids, remove, server=server)
 
 
 @main.command()
@@ -210,9 +248,33 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print the run, its record in it, as JSON.")] = False,
 ) -> None:
     """Show a run as it is now."""
-    with exit_codes(), _service(server) as service:
+    with exit_codes(), service_at(server) as service:
         run = service.run(run_id)
         print(run.model_dump_json(indent=2) if as_json else "\n".join(summary(run)))
+
+
+@main.command()
+def ui(
+    *,
+    server: Server = DEFAULT_SERVER,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0 opens the page to the network.")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Default: the first free one from 7860 on.")] = None,
+    share: Annotated[
+        bool,
+        typer.Option(
+            "--share",
+            help="Also give out a public link through Gradio's relay: everybody who has it can use the page, and the service.",
+        ),
+    ] = False,
+) -> None:
+    """Serve the page: a small sound studio in the browser. With IMMERSIVAUDIO_UI_USERS (name:password, …) people sign in."""
+    from client.ui import start  # what it needs is installed where the page is wanted
+
+    with exit_codes():
+        try:
+            start(server, host=host, port=port, share=share)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="IMMERSIVAUDIO_UI_USERS") from None
 
 
 @main.command()
@@ -222,7 +284,7 @@ def modules(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
     """Show what stands behind each module: model, device, licence of the weights."""
-    with exit_codes(), _service(server) as service:
+    with exit_codes(), service_at(server) as service:
         loaded = service.modules()
         if as_json:
             print(TypeAdapter(tuple[ModuleInfo, ...]).dump_json(loaded, indent=2).decode())
@@ -235,56 +297,3 @@ def modules(
             table.add_row(*(Text(printable(cell)) for cell in cells))
         console = Console()
         console.print(table, width=None if console.is_terminal else 200)
-
-
-def _service(server: str) -> ImmersivaudioClient:
-    api_key = os.environ.get(API_KEY) or None
-    try:
-        return ImmersivaudioClient(server, api_key=api_key)
-    except ValueError as error:
-        # The sentence about a key doesn't repeat it.
-        raise typer.BadParameter(str(error), param_hint=f"--server or {API_KEY}" if api_key else "--server") from None
-
-
-def _told(run: Run, *, quiet: bool) -> Run:
-    """The new run, whose id is told where no view does: it is in no record."""
-    if quiet:
-        say(f"run {run.id}")
-    return run
-
-
-def _watched(service: ImmersivaudioClient, start: Callable[[View], Run], *, quiet: bool, server: str) -> Run:
-    """The finished run that `start` begins or finds, shown while it went on. Raises RunFailed, RunCancelled."""
-    view = NoView() if quiet else view_for(Console(stderr=True))
-    run: Run | None = None
-    try:
-        with view:
-            run = start(view)
-            for message in service.events(run.id):
-                view.see(run.id, message)
-            return finished(service.run(run.id))
-    except (KeyboardInterrupt, ServiceUnreachable) as error:
-        if run:
-            told = "" if server == os.environ.get(SERVER, DEFAULT_SERVER) else f" --server {shlex.quote(server)}"
-            this = printable(f"{run.id}{told}")
-            say(f"stopped waiting; the run goes on as {run.id}")
-            say(f"`immersivaudio follow {this}` watches it, `immersivaudio cancel {this}` stops it")
-        elif isinstance(error, KeyboardInterrupt):
-            say("stopped before a run was started; sending it again begins anew")
-        raise
-
-
-def _for_each(run_ids: list[str], act: Callable[[ImmersivaudioClient, str], None], *, server: str) -> None:
-    """Do it to every run, also to those behind one that it couldn't be done to; the first error decides the exit code."""
-    code = 0
-    with exit_codes(), _service(server) as service:
-        for run_id in run_ids:
-            try:
-                act(service, run_id)
-            except ServiceUnreachable:
-                raise
-            except ClientError as error:
-                complain(error)
-                code = code or exit_code(error)
-    if code:
-        raise typer.Exit(code)

@@ -1,0 +1,122 @@
+"""The page's layout, and which click does what."""
+
+from pathlib import Path
+
+import gradio as gr
+
+from client.page.elements import Intake, RunView, Scenes, Studio, plain
+from client.page.form import Form, Kind, form
+from client.page.handlers import Handlers
+
+TITLE = "Immersivaudio"
+STATIC = Path(__file__).with_name("static")
+SCRIPTS = ("history.js", "run.js", "scenes.js", "studio.js", "intake.js", "page.js")
+STYLES = ("page.css", "studio.css", "intake.css")
+AGAIN_SECONDS = 4.0
+"""How often a service that is not there is looked for."""
+
+EXAMPLES: dict[Kind, list[dict[str, str]]] = {
+    "video": [
+        {"name": "Sea at dusk", "url": "studio/static/examples/sea.mp4"},
+        {"name": "Two scenes", "url": "studio/static/examples/two-scenes.mp4"},
+    ],
+    "image": [
+        {"name": "Hills", "url": "studio/static/examples/hills.jpg"},
+        {"name": "Fire", "url": "studio/static/examples/fire.jpg"},
+    ],
+}
+_HEADER = f"""
+<header class="iv-header">
+  <a class="iv-skip" href="#iv-main">Skip to the page's content</a>
+  <img src="studio/static/logo.svg" alt="" width="44" height="44">
+  <div><h1>{TITLE}</h1><p>Gives your pictures the sound they deserve.</p></div>
+  <iv-theme></iv-theme>
+</header>
+"""
+
+
+def head() -> str:
+    """What goes into the document's head. Everything comes from this page's own server."""
+    styles = "".join(f'<link rel="stylesheet" href="studio/static/{name}">' for name in STYLES)
+    scripts = "".join(f'<script src="studio/static/{name}" defer></script>' for name in SCRIPTS)
+    return f'<meta name="description" content="Sound for pictures.">{styles}{scripts}'
+
+
+def blocks(handlers: Handlers) -> gr.Blocks:
+    """The page. Nothing is said to the service before a browser opens it."""
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=False) as page:
+        gr.HTML(_HEADER, apply_default_css=False, js_on_load=None)
+        service = gr.HTML("", apply_default_css=False, js_on_load=None, elem_id="iv-service")
+        forms: list[Form] = []
+        starts = []
+        with gr.Tabs(elem_id="iv-main"):
+            for kind, label in (("video", "Video"), ("image", "Image")):
+                with gr.Tab(label, id=kind):
+                    starts.append(_from_file(kind, forms))
+            with gr.Tab("Text", id="text"):
+                starts.append(_from_words(forms))
+            with gr.Tab("History", id="history"):
+                plain("iv-history")
+        notice = gr.HTML("", apply_default_css=False, js_on_load=None, elem_id="iv-notice")
+        run_view = RunView()
+        with gr.Column(visible=False, elem_id="iv-result") as result:
+            studio, scenes, links = Studio(), Scenes(), gr.HTML("", apply_default_css=False, js_on_load=None)
+        shown, drafts = gr.State(""), gr.State(False)
+        told = [notice, run_view]
+
+        for (given, button), one in zip(starts, forms, strict=True):
+            make = handlers.from_words(one) if isinstance(given, gr.Textbox) else handlers.from_upload(one, _MISSING)
+            _on(button.click, make, [given, *one.inputs], told)
+        _on(run_view.began, lambda: gr.update(visible=False), None, [result])
+        _on(run_view.closed, lambda: gr.update(visible=False), None, [result])
+        _on(run_view.ended, handlers.ended, [drafts], [shown, studio, scenes, links, result])
+        _on(studio.keep_mix, handlers.keep_mix, [shown], told)
+        _on(scenes.again, handlers.again, [shown], told)
+        _on(scenes.describe, handlers.describe, [shown], told)
+        _on(scenes.full, handlers.full, [shown], told)
+
+        looking = gr.Timer(AGAIN_SECONDS, active=False)
+        qualities = [one.fields["draft"] for one in forms]
+
+        async def look() -> list[object]:
+            words, there, both = await handlers.welcome()
+            return [words, both, gr.Timer(active=not there), *(gr.update(visible=both) for _ in qualities)]
+
+        _on(page.load, look, None, [service, drafts, looking, *qualities])
+        _on(looking.tick, look, None, [service, drafts, looking, *qualities])
+    return page
+
+
+_MISSING = "Give a file first: choose one, record one, or take an example."
+
+
+def _from_file(kind: Kind, forms: list[Form]) -> tuple[gr.HTML, gr.Button]:
+    with gr.Row(elem_classes="iv-columns"):
+        with gr.Column(scale=3, min_width=300):
+            given = Intake(kind, label="Your video" if kind == "video" else "Your image", examples=EXAMPLES[kind])
+        with gr.Column(scale=2, min_width=300):
+            forms.append(form(kind))
+            button = gr.Button("Make the sound", variant="primary", size="lg")
+    return given, button
+
+
+def _from_words(forms: list[Form]) -> tuple[gr.Textbox, gr.Button]:
+    with gr.Row(elem_classes="iv-columns"):
+        with gr.Column(scale=3, min_width=300):
+            words = gr.Textbox(
+                label="What is to be heard",
+                placeholder="Rain on a tin roof, a slow piano in the next room",
+                lines=5,
+                max_length=1000,
+            )
+        with gr.Column(scale=2, min_width=300):
+            forms.append(form("text"))
+            button = gr.Button("Make the sound", variant="primary", size="lg")
+    return words, button
+
+
+def _on(event: object, act: object, inputs: object, outputs: object) -> None:
+    """Any number of people may do it at once; it is no API of this page: the service has one."""
+    event(  # type: ignore[operator]
+        act, inputs, outputs, concurrency_limit=None, show_progress="hidden", api_visibility="private"
+    )

@@ -1,0 +1,182 @@
+"""What happens when something is clicked: the service is asked, and the page told. No layout here."""
+
+import os
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from client.async_client import AsyncImmersivaudioClient
+from client.errors import ClientError
+from client.findings import printable
+from client.page import again
+from client.page.asking import asked
+from client.page.form import Form
+from client.page.result import downloads, editable, studio
+from client.page.words import Trouble, trouble
+from client.protocol import OnBusy
+from models.record import Edits, ModuleInfo, Options, Run
+
+API_KEY = "IMMERSIVAUDIO_API_KEY"
+
+Update = dict[str, Any]
+Told = tuple[str, Any]
+"""A notice, and what the run view is to show."""
+
+
+class Handlers:
+    """Talks to one service for all who have the page open."""
+
+    def __init__(self, server: str) -> None:
+        self.server = server
+        self._client: AsyncImmersivaudioClient | None = None
+
+    def client(self) -> AsyncImmersivaudioClient:
+        """The one client, made in the loop that uses it."""
+        if self._client is None:
+            self._client = AsyncImmersivaudioClient(self.server, api_key=os.environ.get(API_KEY) or None)
+        return self._client
+
+    async def close(self) -> None:
+        """Give back the connections."""
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def welcome(self) -> tuple[str, bool, bool]:
+        """What is told of the service; whether it is there; whether it has drafts beside the real thing."""
+        try:
+            loaded = await self.client().modules()
+        except ClientError as error:
+            return notice(trouble(error)), False, False
+        return _service(loaded), True, any(info.draft for info in loaded)
+
+    def from_upload(self, form: Form, missing: str) -> Callable[..., AsyncGenerator[Told]]:
+        """Makes a run of the file that was given. `missing`: what is said where none was."""
+
+        async def make(given: Mapping[str, Any] | None, *values: Any) -> AsyncGenerator[Told]:
+            def ask(on_busy: OnBusy) -> Awaitable[Run]:
+                if not given:
+                    raise ValueError(missing)
+                options, reference = form.read(values)
+                return self.client().submit_upload(given["upload"], options, reference=reference, on_busy=on_busy)
+
+            async for told in _telling(ask):
+                yield told
+
+        return make
+
+    def from_words(self, form: Form) -> Callable[..., AsyncGenerator[Told]]:
+        """Makes a run of words alone."""
+
+        async def make(text: str, *values: Any) -> AsyncGenerator[Told]:
+            def ask(on_busy: OnBusy) -> Awaitable[Run]:
+                if not text.strip():
+                    raise ValueError("Say in a few words what is to be heard.")
+                options, reference = form.read(values)
+                return self.client().submit_text(text.strip(), options, reference=reference, on_busy=on_busy)
+
+            async for told in _telling(ask):
+                yield told
+
+        return make
+
+    async def ended(self, event: gr.EventData, drafts: bool) -> tuple[str, Any, Any, str, Update]:
+        """The run that was shown has ended: its id, the studio's data, the scenes', the downloads, and whether there are any."""
+        run_id = str(event._data.get("run", ""))
+        try:
+            run = await self.client().run(run_id)
+        except ClientError:  # the run view says it
+            return run_id, None, None, "", gr.update(visible=False)
+        scenes = editable(run, drafts=drafts)
+        shown = run.status == "finished" or scenes is not None
+        return run_id, studio(run), scenes, downloads(run), gr.update(visible=shown)
+
+    async def again(self, event: gr.EventData, run_id: str) -> AsyncGenerator[Told]:
+        """One scene, one stem, or everything once more."""
+        wanted = dict(event._data)
+
+        def edits(run: Run) -> Edits:
+            if wanted.get("scene") is None:
+                return again.stem_edits(run, wanted["part"])
+            return again.scene_edits(
+                run,
+                int(wanted["scene"]),
+                wanted["part"],
+                music_prompt=wanted.get("music"),
+                sound_prompt=wanted.get("sounds"),
+            )
+
+        async for told in self._rerun(run_id, edits=edits):
+            yield told
+
+    async def describe(self, event: gr.EventData, run_id: str) -> AsyncGenerator[Told]:
+        """The user's own words for what a scene shows."""
+        wanted = dict(event._data)
+
+        def edits(run: Run) -> Edits:
+            return again.described_edits(run, int(wanted["scene"]), str(wanted["text"]))
+
+        async for told in self._rerun(run_id, edits=edits):
+            yield told
+
+    async def full(self, run_id: str) -> AsyncGenerator[Told]:
+        """The real thing, after a draft."""
+        async for told in self._rerun(run_id, options={"draft": False}):
+            yield told
+
+    async def keep_mix(self, event: gr.EventData, run_id: str) -> AsyncGenerator[Told]:
+        """The mix as it was set in the studio: nothing but the mix is made anew."""
+        options = {name: value for name, value in dict(event._data).items() if name in Options.model_fields}
+        async for told in self._rerun(run_id, options=options):
+            yield told
+
+    async def _rerun(
+        self,
+        run_id: str,
+        *,
+        options: Mapping[str, object] | None = None,
+        edits: Callable[[Run], Edits] | None = None,
+    ) -> AsyncGenerator[Told]:
+        async def ask(on_busy: OnBusy) -> Run:
+            changed = edits(await self.client().run(run_id)) if edits else None
+            return await self.client().rerun(run_id, options, changed, on_busy=on_busy)
+
+        async for told in _telling(ask):
+            yield told
+
+
+def notice(told: Trouble | str) -> str:
+    """What is to be read, and read out, at once."""
+    if not told:
+        return ""
+    sentence, advice = told if isinstance(told, Trouble) else (told, "")
+    return f'<p class="iv-notice" role="alert"><strong>{escape(sentence)}</strong> {escape(advice)}</p>'
+
+
+async def _telling(ask: Callable[[OnBusy], Awaitable[Run]]) -> AsyncGenerator[Told]:
+    yield notice(""), gr.skip()
+    try:
+        async for told in asked(ask):
+            if isinstance(told, Run):
+                yield notice(""), {"run": told.id, "at": time.time()}
+            else:
+                yield notice(told), gr.skip()
+    except (ClientError, ValueError) as error:
+        yield notice(trouble(error)), gr.skip()
+
+
+def _service(loaded: tuple[ModuleInfo, ...]) -> str:
+    """What stands behind the page: drafts, or trained models, in a line; and which, for those who want to know."""
+    trained = [info for info in loaded if info.profile == "paper"]
+    kind = "Trained models." if trained else "Drafts: this service sketches, without trained models."
+    rows = "".join(f"<li>{escape(_loaded(info))}</li>" for info in loaded)
+    return f'<details class="iv-service"><summary>{kind}</summary><ul>{rows}</ul></details>'
+
+
+def _loaded(info: ModuleInfo) -> str:
+    part = f" ({info.part})" if info.part else ""
+    draft = ", for drafts" if info.draft else ""
+    licence = f"; licence: {info.licence}" if info.licence else ""
+    return printable(f"{info.module}{part}: {info.model}{draft}{licence}")
