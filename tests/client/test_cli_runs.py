@@ -63,6 +63,10 @@ def test_every_output_that_may_be_edited_has_a_flag(fake: Fake) -> None:
         "drums",
         "--edit-sound-prompt",
         "thunder",
+        "--music-take",
+        "2",
+        "--sound-take",
+        "0",
     ]
     immersivaudio("rerun", RUN_ID, *flags, "--edit-negative-prompt", "", "-o", "again.wav", fake=fake)
     assert json.loads(fake.reruns[0][2]) == {
@@ -70,7 +74,13 @@ def test_every_output_that_may_be_edited_has_a_flag(fake: Fake) -> None:
         "edits": {
             "frame_selection": {"index": 3},
             "frame_description": {"text": "A storm."},
-            "prompt_enhancement": {"music_prompt": "drums", "sound_prompt": "thunder", "negative_prompt": ""},
+            "prompt_enhancement": {
+                "music_prompt": "drums",
+                "sound_prompt": "thunder",
+                "negative_prompt": "",
+                "music_take": 2,
+                "sound_take": 0,
+            },
         },
     }
     fields = sum(len(kind.model_fields.keys() - {"scenes"}) for kind in map(edited, Edits.model_fields))
@@ -87,12 +97,20 @@ def test_one_scene_of_several_is_edited_alone(fake: Fake) -> None:
         "drums",
         "--edit-sound-prompt",
         "thunder",
+        "--music-take",
+        "2",
+        "--sound-take",
+        "0",
     ]
     assert immersivaudio("rerun", RUN_ID, "--in-scene", "2", *flags, fake=fake).exit_code == 0
     assert json.loads(fake.reruns[0][2])["edits"] == {
         "frame_selection": {"scenes": [{"scene": 2, "index": 3}]},
         "frame_description": {"scenes": [{"scene": 2, "text": "A storm."}]},
-        "prompt_enhancement": {"scenes": [{"scene": 2, "music_prompt": "drums", "sound_prompt": "thunder"}]},
+        "prompt_enhancement": {
+            "scenes": [
+                {"scene": 2, "music_prompt": "drums", "sound_prompt": "thunder", "music_take": 2, "sound_take": 0}
+            ]
+        },
     }
 
 
@@ -114,7 +132,18 @@ def edited(module: str) -> type[Edits]:
         ),
         (["--in-scene", "1", "--frame", "-1"], "Invalid value for --frame: '-1' is not allowed"),
         (["--in-scene", "1", "--edit-sound-prompt", "x" * 4001], "at most 4000 characters"),
-        (["--in-scene", "1"], "Invalid value for --in-scene: give --frame, --description, --edit-music-prompt or"),
+        (
+            ["--in-scene", "1"],
+            "Invalid value for --in-scene: give one of --frame, --description, --edit-music-prompt, ",
+        ),
+        (
+            ["--sound-take", "1000"],
+            "Invalid value for --sound-take: '1000' is not allowed: a whole number at least 0, at most 999",
+        ),
+        (
+            ["--in-scene", "1", "--music-take", "two"],
+            "Invalid value for --music-take: 'two' is not allowed: a whole number",
+        ),
         (
             ["--in-scene", "1", "--edit-negative-prompt", "x"],
             "--edit-negative-prompt is for all scenes: leave --in-scene",

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from client.findings import draft_note, findings, line, printable
+from client.findings import draft_note, findings, line, printable, summary
 from client.live_view import LiveView
 from client.view import LineView
 from models.record import (
@@ -26,9 +26,20 @@ from models.record import (
     Reference,
     ScenePrompts,
     Started,
+    Stem,
     fold,
 )
-from tests.client.logs import a_cancellation, a_failure, a_log, a_rerun, a_rocky_run, of_scenes, stem, video_input
+from tests.client.logs import (
+    a_cancellation,
+    a_failure,
+    a_log,
+    a_rerun,
+    a_rocky_run,
+    of_scenes,
+    of_words,
+    stem,
+    video_input,
+)
 
 
 def drawn(*messages: Event | Progress, width: int = 100) -> str:
@@ -61,6 +72,20 @@ def test_modules_that_can_run_side_by_side_are_both_at_work() -> None:
     marks = rows(drawn(*a_log(video_input())[:3]))
     assert (marks["frame_extraction"], marks["object_detection"], marks["frame_selection"]) == ("✓", "⠋", "⠋")
     assert (marks["frame_description"], marks["reconstruction"]) == ("·", "·")
+
+
+def test_words_alone_are_told_without_a_picture() -> None:
+    log = of_words("rain on a tin roof", Options(seconds=20))
+    table = drawn(*log[:2])
+    assert "“rain on a tin roof”: words alone, for 20 s of sound" in table
+    assert rows(table) == {
+        "video_input": "✓", "prompt_enhancement": "⠋", "audio_generation": "·", "reconstruction": "·"
+    }  # fmt: skip
+    told = summary(fold("run", log))
+    assert [line.partition(":")[0] for line in told] == [
+        "run run", *rows(table).keys() - {"audio_generation", "reconstruction", "prompt_enhancement"}, "prompt_enhancement",
+        "audio_generation", "reconstruction", "This is a draft, made without trained models (sketch/music, sketch/foley).",
+    ]  # fmt: skip
 
 
 def test_an_image_has_no_frames_to_extract_or_select() -> None:
@@ -174,6 +199,26 @@ def test_of_several_scenes_each_is_told_with_its_number() -> None:
         "scene 0: music: calm music; sounds: waves", "scene 1: music: fast music; sounds: cars", "avoid: noise",
     ]  # fmt: skip
     assert findings(record, "audio_generation")[0] == "music: 12.0 s, seed 7, 2 scenes"
+
+
+def test_another_take_is_told_of_several_scenes_in_which() -> None:
+    record = fold("run", of_scenes(video_input())).record
+    assert record.audio_generation is not None
+    for takes, told in (((2, 0), "take 2 in scene 0"), ((1, 3), "take 1 in scene 0, take 3 in scene 1")):
+        made = [with_takes(one, *takes) for one in record.audio_generation.stems]
+        other = record.model_copy(update={"audio_generation": AudioGeneration(stems=tuple(made))})
+        assert findings(other, "audio_generation")[0] == f"music: 12.0 s, seed 7, 2 scenes, {told}"
+    alone = Record(video_input=video_input()).append(
+        Outputs(audio_generation=AudioGeneration(stems=(with_takes(stem("music"), 2),)))
+    )
+    assert "seed 7, take 2" in findings(alone, "audio_generation")[0]
+
+
+def with_takes(made: Stem, first: int, *later: int) -> Stem:
+    scenes = tuple(
+        scene.model_copy(update={"take": take}) for scene, take in zip(made.later_prompts, later, strict=True)
+    )
+    return made.model_copy(update={"take": first, "later_prompts": scenes})
 
 
 def test_of_very_many_scenes_the_first_are_told() -> None:

@@ -139,7 +139,7 @@ class TestScenes:
     ) -> None:
         draw = np.random.default_rng(0).normal
         monkeypatch.setattr(
-            generator, "_clip", lambda _prompt, length, _make, noise: draw(0, 0.1, (2, length)).astype(np.float32)
+            generator, "_clip", lambda _scene, length, _make, noises: draw(0, 0.1, (2, length)).astype(np.float32)
         )
         made = samples(generator, seconds=10, later_prompts=((3, "sea"), (6, "birds")))
         loudness = made.reshape(2, -1, RATE // 5).std(axis=2)
@@ -152,7 +152,7 @@ class TestScenes:
         monkeypatch.setattr(
             generator,
             "_clip",
-            lambda _prompt, length, _make, noise: np.sin(np.arange(length) / 50)[np.newaxis].astype(np.float32) / 2,
+            lambda _scene, length, _make, noises: np.sin(np.arange(length) / 50)[np.newaxis].astype(np.float32) / 2,
         )
         made = samples(generator, seconds=6, later_prompts=later, loop=True)
         turned = np.concatenate([made, made], axis=1)

@@ -10,7 +10,7 @@ from models.audio_generation import AudioRequest, nothing_to_report
 from models.audio_generation.notes import notes_on
 from models.errors import MissingOutput
 from models.inputs import depends_on
-from models.record import AudioGeneration, Options, Outputs, Record, Reference, Stem
+from models.record import AudioGeneration, Options, Outputs, Record, Reference, Stem, VideoInput
 from models.sketch.foley import FoleyGenerator
 from models.sketch.music import MusicGenerator
 from models.steps import origin_of
@@ -150,6 +150,21 @@ def test_every_scene_is_asked_for_in_its_take_of_the_stem(tmp_path: Path) -> Non
     assert [(asked.take, asked.later_takes) for asked in model.asked] == [(4, (0, 0)), (0, (2, 0))]
     made = film.append(Outputs(audio_generation=AudioGeneration(stems=tuple(stems))))
     assert origin_of(made) == "music by test (takes 4 0 0), sounds by test (takes 0 2 0), seed 1"
+
+
+@pytest.mark.parametrize("came", [records.video_input(), records.image_input()], ids=["video", "image"])
+def test_what_is_one_scene_has_takes_too(came: VideoInput, tmp_path: Path) -> None:
+    record = Record(video_input=came)
+    for module in ("frame_description", "object_detection", "prompt_enhancement"):
+        record = record.append(records.output(module))
+    assert record.prompt_enhancement is not None
+    takes = [record.prompt_enhancement.model_copy(update={"music_take": take}) for take in (0, 1)]
+    plain, taken = [record.model_copy(update={"prompt_enhancement": prompts}) for prompts in takes]
+    assert depends_on(plain, "audio_generation", "music") != depends_on(taken, "audio_generation", "music")
+    assert depends_on(plain, "audio_generation", "sounds") == depends_on(taken, "audio_generation", "sounds")
+    made = audio_step.generate_audio(taken, "music", Model(), Folder(tmp_path), on_step=nothing_to_report)
+    assert made.stems[0].take == 1
+    assert origin_of(taken.append(Outputs(audio_generation=made))) == "music by test (take 1), seed 1"
 
 
 def test_prompts_for_other_scenes_than_the_record_has_are_refused(tmp_path: Path) -> None:

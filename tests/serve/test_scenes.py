@@ -71,21 +71,61 @@ async def test_the_sound_changes_with_the_picture(http: httpx.AsyncClient, finis
 async def test_one_scene_is_made_again_and_nothing_else_changes(
     http: httpx.AsyncClient, finished: Run, tmp_path: Path
 ) -> None:
-    edits = {"prompt_enhancement": {"scenes": [{"scene": 1, "sound_prompt": "Heavy rain on a tin roof, thunder."}]}}
-    answer = await http.post(f"/v1/runs/{finished.id}/rerun", json={"edits": edits})
+    again = await rerun(http, finished, {"scene": 1, "sound_prompt": "Heavy rain on a tin roof, thunder."})
+    assert {stem.kind: stem.origin for stem in stems(again)} == {"music": "cached", "sounds": "computed"}
+    before, after = [await heard(http, run, "sounds", tmp_path) for run in (finished, again)]
+    assert_only_the_second_scene_differs(finished, before, after)
+
+
+async def test_one_scene_is_made_again_from_the_same_words(
+    http: httpx.AsyncClient, finished: Run, tmp_path: Path
+) -> None:
+    """And once more the same take is no work, and take 0 is what there was."""
+    again = await rerun(http, finished, {"scene": 1, "music_take": 1})
+    assert {stem.kind: stem.origin for stem in stems(again)} == {"music": "computed", "sounds": "cached"}
+    assert {stem.kind: stem.takes for stem in stems(again)} == {"music": (0, 1, 0), "sounds": (0, 0, 0)}
+    assert again.record.prompt_enhancement is not None
+    assert finished.record.prompt_enhancement is not None
+    assert again.record.prompt_enhancement.origin == "edited"
+    told = [[scene.music_prompt for scene in run.record.prompt_enhancement.scenes] for run in (finished, again)]  # type: ignore[union-attr]
+    assert told[0] == told[1]
+    before, after = [await heard(http, run, "music", tmp_path) for run in (finished, again)]
+    assert_only_the_second_scene_differs(finished, before, after)
+    for of, take, same in ((finished, 1, again), (again, 0, finished)):
+        once_more = await rerun(http, of, {"scene": 1, "music_take": take})
+        assert {stem.origin for stem in stems(once_more)} == {"cached"}
+        assert {stem.path for stem in stems(once_more)} == {stem.path for stem in stems(same)}
+
+
+async def test_a_take_that_cannot_be_is_refused_in_words(http: httpx.AsyncClient, finished: Run) -> None:
+    for scene, take, words in ((1, 1000, "less than or equal to 999, not 1000"), (3, 1, "there is no scene 3")):
+        edits = {"prompt_enhancement": {"scenes": [{"scene": scene, "sound_take": take}]}}
+        answer = await http.post(f"/v1/runs/{finished.id}/rerun", json={"edits": edits})
+        assert answer.status_code == 422
+        assert words in answer.json()["detail"]
+
+
+async def rerun(http: httpx.AsyncClient, run: Run, edit: dict[str, object]) -> Run:
+    """To its end, with other prompts."""
+    edits = {"prompt_enhancement": {"scenes": [edit]}}
+    answer = await http.post(f"/v1/runs/{run.id}/rerun", json={"edits": edits})
     assert answer.status_code == 202, answer.text
     async with http.stream("GET", f"{answer.headers['location']}/events", timeout=60) as events:
         async for _ in events.aiter_lines():
             pass
     again = Run.model_validate_json((await http.get(answer.headers["location"])).text)
     assert again.status == "finished", again.error
-    assert {stem.kind: stem.origin for stem in stems(again)} == {"music": "cached", "sounds": "computed"}
-    before, after = [await heard(http, run, "sounds", tmp_path) for run in (finished, again)]
-    start, end = (finished.record.scenes[1].start_seconds, finished.record.scenes[1].end_seconds)
+    return again
+
+
+def assert_only_the_second_scene_differs(
+    film: Run, before: npt.NDArray[np.float32], after: npt.NDArray[np.float32]
+) -> None:
+    scene = film.record.scenes[1]
     changed = np.flatnonzero((before != after).any(axis=0)) / RATE
-    assert start - 0.5 - 1e-3 <= changed.min() < start + 0.1
-    assert end - 0.1 < changed.max() <= end + 0.5 + 1e-3
-    assert len(changed) > 0.9 * (end - start) * RATE
+    assert scene.start_seconds - 0.5 - 1e-3 <= changed.min() < scene.start_seconds + 0.1
+    assert scene.end_seconds - 0.1 < changed.max() <= scene.end_seconds + 0.5 + 1e-3
+    assert len(changed) > 0.9 * (scene.end_seconds - scene.start_seconds) * RATE
 
 
 async def test_everything_is_there_as_a_stem_as_long_as_the_picture(
