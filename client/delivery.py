@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import typer
+from pydantic import ValidationError
 
 from client.artifacts import candidate_endings, description_endings, result_name, stem_endings
 from client.client import ImmersivaudioClient
 from client.exit_codes import say
 from client.files import Source
-from models.record import AUDIO_FORMATS, VIDEO_FORMATS, Options, Run
+from models.record import AUDIO_FORMATS, VIDEO_FORMATS, Options, Run, TextRun
 
 STDOUT = "-"
+NAME_LENGTH = 40
 # Endings that promise something else than what the file would hold.
 _NOT_WRITTEN = frozenset(
     {".avi", ".wmv", ".flv", ".ts", ".mpg", ".mpeg", ".m4v", ".3gp", ".gif", ".ogv", ".aac", ".opus", ".aiff", ".wma"}
@@ -113,6 +115,28 @@ def delivery_to(
 def source_from(file: str) -> Source:
     """What is sent: a file that can be read, or stdin. Raises typer.BadParameter."""
     return sys.stdin.buffer if file == STDOUT else readable(file, flag="FILE")
+
+
+def words_from(words: str) -> str:
+    """The words that a sound is made of, or stdin's for -. Raises typer.BadParameter."""
+    text = sys.stdin.buffer.read().decode(errors="replace").strip() if words == STDOUT else words
+    try:
+        return TextRun(text=text).text
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise typer.BadParameter(fault, param_hint="WORDS") from None
+
+
+def name_from(words: str) -> str | None:
+    """The first of the words as part of a file's name: letters and digits, joined by hyphens. None where there are none."""
+    plain = "".join(character if character.isalnum() else " " for character in words)
+    name = ""
+    for word in plain.split():
+        longer = f"{name}-{word}" if name else word[:NAME_LENGTH]
+        if len(longer) > NAME_LENGTH:
+            break
+        name = longer
+    return name or None
 
 
 def readable(file: str, *, flag: str) -> Path:

@@ -25,7 +25,7 @@ def missing(record: Record, module: Module) -> tuple[Module, ...]:
 def require(record: Record, module: Module) -> None:
     """Raise MissingOutput, naming them, when the record lacks outputs that the module reads, or has them for other scenes."""
     if module not in record.modules:
-        raise MissingOutput(f"{module} has nothing to do with an image")
+        raise MissingOutput(f"{module} has nothing to do with {record.video_input.kind}")
     if lacks := missing(record, module):
         raise MissingOutput(f"{module} reads {' and '.join(lacks)}, which the record does not have")
     scenes = len(record.scenes)  # one, of a record without `frame_selection`

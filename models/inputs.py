@@ -26,17 +26,26 @@ def depends_on(record: Record, module: Module, part: StemKind | None = None) -> 
         case "frame_description":
             return {"pictures": pictures, "scenes": scenes}
         case "prompt_enhancement":
-            assert record.frame_description is not None
-            assert record.object_detection is not None
-            found = record.object_detection.model_dump(include={"frames"})
-            texts = [scene.text for scene in record.frame_description.scenes]
-            return {"scenes": scenes, "descriptions": texts, **found, **options.model_dump(include=_WORDS)}
+            return {**_seen(record), **options.model_dump(include=_WORDS)}
         case "audio_generation":
             assert part is not None
             return _audio_inputs(record, part)
         case "reconstruction":
             return _mix_inputs(record)
     raise ValueError(f"{module} is not computed from a record")
+
+
+def _seen(record: Record) -> dict[str, object]:
+    """What the prompts are made of, besides the user's words for them."""
+    if record.video_input.text is not None:
+        return {"text": record.video_input.text}
+    assert record.frame_description is not None
+    assert record.object_detection is not None
+    return {
+        "scenes": [scene.model_dump() for scene in record.scenes],
+        "descriptions": [scene.text for scene in record.frame_description.scenes],
+        **record.object_detection.model_dump(include={"frames"}),
+    }
 
 
 def _audio_inputs(record: Record, kind: StemKind) -> dict[str, object]:
@@ -52,7 +61,7 @@ def _mix_inputs(record: Record) -> dict[str, object]:
     return {
         "token": record.video_input.token,
         "stems": [(stem.kind, stem.path, stem.loops) for stem in stems],
-        "seconds": record.video_input.result_seconds,  # that a still image is shown for; a video has its own
+        "seconds": record.video_input.result_seconds,  # of a still image, and of words alone; a video has its own
         "texts": [asdict(text) for text in scene_texts(record)],
         "origin": origin_of(record),
         **record.video_input.options.model_dump(include=_MIX),

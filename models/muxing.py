@@ -91,7 +91,7 @@ def beside(folder: Path) -> Path:
 
 def look_into(video_input: VideoInput, source: Path, *, wanted: VideoFormat | AudioFormat, seconds: float) -> Looked:
     """What the result takes over from its source."""
-    if video_input.media == "image":
+    if video_input.media != "video":
         return Looked()
     start = video_input.start_seconds
     picture = video_input.first("video")

@@ -57,9 +57,14 @@ class ReconstructionSettings(ModuleSettings):
 
 
 def result_format(video_input: VideoInput) -> VideoFormat | AudioFormat:
-    """The format asked for; else the source's own, mp4 or mkv, whichever first can hold the picture as it is; else mp4."""
+    """The format asked for; else the source's own, mp4 or mkv, whichever first can hold the picture as it is; else mp4.
+
+    Of words alone, wav.
+    """
     if video_input.options.format is not None:
         return video_input.options.format
+    if video_input.media == "text":
+        return "wav"
     picture = video_input.first("video")
     if video_input.media == "image" or picture is None:
         return "mp4"

@@ -12,15 +12,16 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 
 from models.dependencies import require
-from models.errors import InvalidOptions, MissingOutput, TooBusy
-from models.record import MODULES, Module, Record, UploadedRun, VideoInput
+from models.errors import InvalidOptions, MissingOutput, NotFound, TooBusy
+from models.record import MODULES, Module, Record, TextRun, UploadedRun, VideoInput
+from models.words import words_input
 from serve.active import ActiveRuns
 from serve.admission import Admission
 from serve.detached import to_the_end
 from serve.modules import files_of
 from serve.service import Backend
 from serve.settings import AppSettings
-from serve.sources import Sent, SentReference, take_in, with_seed, with_upload
+from serve.sources import Sent, SentReference, take_in, take_in_words, with_seed, with_upload
 from serve.store import Store
 from serve.uploads import Uploads
 from serve.videos import Videos, holder, reference_path
@@ -38,16 +39,23 @@ class ModuleService:
         self._videos = Videos(store)
         self._computing = 0
 
-    async def video_input(self, wanted: UploadedRun, key: str | None) -> Record:
-        """The first module: what an upload is. Its files stay as long as the upload does.
+    async def video_input(self, wanted: UploadedRun | TextRun, key: str | None) -> Record:
+        """The first module: what an upload is, or words alone. An upload's files stay as long as it does, words for a day or so.
 
         Raises NotFound, Conflict when the upload is not complete, InvalidInput.
         """
+        if isinstance(wanted, TextRun):
+            return await to_the_end(self._take_words(wanted, holder(uuid.uuid4().hex, key)))
 
         async def look(sent: Sent) -> Record:
             return await to_the_end(self._look_at(sent, holder(wanted.upload, key)))
 
         return await with_upload(self._store, self._uploads, wanted, key, look)
+
+    async def _take_words(self, wanted: TextRun, held_by: str) -> Record:
+        # Of a run that never is: retention finds that, and gives the words up.
+        limits, check = self._settings.limits_of_all, self._admission.check_size
+        return Record(video_input=await take_in_words(wanted, held_by, limits=limits, check=check, store=self._store))
 
     async def _look_at(self, sent: Sent, held_by: str) -> Record:
         look, check = self._backend.probe, self._admission.check_size
@@ -75,12 +83,12 @@ class ModuleService:
     async def _checked(self, record: Record, key: str | None) -> Record:
         """The record, of whose source only the name, the options and what the reference is called are believed."""
         said = record.video_input
-        source = await self._videos.source(said.token)
+        words = said.media == "text"
+        source = await self._videos.source(said.token, words=words)
         there = await self._videos.files(said.token)
         reference = _reference(said, key)
         _check_files([*files_of(record), *([reference.kept] if reference else [])], there)
-        sent = Sent(source, said.name, said.token, with_seed(said.options), reference)
-        known = (await self._backend.probe(sent)).model_copy(update={"path": source})
+        known = await self._words(said, source) if words else await self._seen(said, source, reference)
         self._admission.check_size(known)
         record = record.model_copy(update={"video_input": known})
         most = self._settings.frame_extraction.max_frames
@@ -92,7 +100,7 @@ class ModuleService:
         _check_stems(record)
         for module in MODULES:
             if getattr(record, module) is not None and module not in record.modules:
-                raise InvalidOptions(f"the record has {module}, which has nothing to do with an image")
+                raise InvalidOptions(f"the record has {module}, which has nothing to do with {known.kind}")
         if chosen := record.frame_selection:
             if record.selected is None:
                 raise InvalidOptions(f"frame_selection.index is {chosen.index}, and there is no such frame")
@@ -100,6 +108,17 @@ class ModuleService:
                 raise InvalidOptions("frame_selection.path is not that of the frame which frame_selection.index names")
             _check_scenes(record)
         return record
+
+    async def _seen(self, said: VideoInput, source: str, reference: SentReference | None) -> VideoInput:
+        sent = Sent(source, said.name, said.token, with_seed(said.options), reference)
+        return (await self._backend.probe(sent)).model_copy(update={"path": source})
+
+    async def _words(self, said: VideoInput, source: str) -> VideoInput:
+        text = await self._store.read(source)
+        if text is None:
+            raise NotFound(f"there is no file with the token {said.token}")
+        options, limits = with_seed(said.options), self._settings.limits_of_all
+        return words_input(text.decode(), key=source, options=options, limits=limits)
 
 
 def _reference(said: VideoInput, key: str | None) -> SentReference | None:

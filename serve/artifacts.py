@@ -13,6 +13,7 @@ _NOT_MADE = {
     "original": "the video has no sound of its own that is heard, or it was replaced",
     "descriptions": "nothing was described",
 }
+_WITHOUT_A_PICTURE = ("video", "frame", "original", "descriptions")
 CANDIDATE = re.compile(r"(music|sounds)-\d{1,2}", re.ASCII)
 
 
@@ -41,6 +42,8 @@ def why(run: Run, name: str) -> str:
     kind, _, candidate = name.partition("-")
     if kind in ("music", "sounds") and kind not in options.stems:
         return "it was not asked for"
+    if run.record.video_input.media == "text" and name in _WITHOUT_A_PICTURE:
+        return "it is made of words alone, without a picture: the result is its audio"
     if candidate:
         return _why_no_candidate(run, kind)
     if made and (name == "video" or (name == "audio" and made.picture != "none")):

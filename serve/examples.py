@@ -33,6 +33,7 @@ from models.record import (
     Scene,
     Started,
     Stream,
+    TextRun,
     UploadedRun,
     VideoInput,
     fold,
@@ -142,6 +143,7 @@ LOADED = [
 
 UPLOAD = "2f1b0b5c9f5d4c0f8a7b6c5d4e3f2a1b"
 _SOUND = "8c2e0b5c9f5d4c0f8a7b6c5d4e3f2a1b"  # an upload too
+_WORDS = {"text": "rain on a tin roof", "options": {"seconds": 20}}
 
 
 def _json(kind: type[BaseModel], example: Any) -> dict[str, Any]:
@@ -161,13 +163,14 @@ RERUN: dict[str, Any] = {
 MODULE: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "A record that has what the module reads. For `video_input`, the id of an upload, and options.",
+        "description": "A record that has what the module reads. For `video_input`, the id of an upload, or words, and options.",
         "content": {
             "application/json": {
-                "schema": {"anyOf": [Record.model_json_schema(), UploadedRun.model_json_schema()]},
+                "schema": {"anyOf": [kind.model_json_schema() for kind in (Record, UploadedRun, TextRun)]},
                 "examples": {
                     "a record": {"value": RUN["record"]},
                     "video_input": {"value": {"upload": UPLOAD, "options": {"seed": 7}}},
+                    "video_input of words": {"value": _WORDS},
                 },
             }
         },
@@ -177,7 +180,13 @@ SUBMISSION: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": _json(UploadedRun, {"upload": UPLOAD, "options": {"seed": 7}, "reference": _SOUND}),
+            "application/json": {
+                "schema": {"anyOf": [UploadedRun.model_json_schema(), TextRun.model_json_schema()]},
+                "examples": {
+                    "an upload": {"value": {"upload": UPLOAD, "options": {"seed": 7}, "reference": _SOUND}},
+                    "words alone": {"value": _WORDS},
+                },
+            },
             "multipart/form-data": {
                 "schema": {
                     "type": "object",

@@ -11,13 +11,14 @@ from typing import Any, TypeVar, get_args
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import Message, Receive
 
 from models.errors import InputTooLarge, InvalidInput, InvalidOptions, StorageFull
-from models.record import REFERENCE_BYTES, Options
+from models.record import REFERENCE_BYTES, Options, TextRun, UploadedRun
 from serve.sources import Incoming, reference_too_large
 
 M = TypeVar("M", bound=BaseModel)
@@ -130,6 +131,29 @@ async def json_body(kind: type[M], request: Request, *, largest: int = FORM_BYTE
     fault = InputTooLarge(f"the body is larger than the {largest} bytes that are taken here")
     counted = Request(request.scope, at_most(request.receive, largest, fault))
     return parsed_json(kind, await counted.body() or b"{}")
+
+
+async def run_body(request: Request) -> UploadedRun | TextRun:
+    """The request's JSON: a run of an upload, or of words alone. Raises InvalidOptions."""
+    fault = InputTooLarge(f"the body is larger than the {FORM_BYTES} bytes that are taken here")
+    body = await Request(request.scope, at_most(request.receive, FORM_BYTES, fault)).body() or b"{}"
+    try:
+        given = from_json(body)
+    except ValueError:
+        given = None  # what is wrong with it is said below
+    if not isinstance(given, dict):
+        return parsed_json(UploadedRun, body)
+    if ("upload" in given) == ("text" in given):
+        raise InvalidOptions(_neither_or_both(given))
+    return parsed_json(TextRun, body) if "text" in given else parsed_json(UploadedRun, body)
+
+
+def _neither_or_both(given: dict[str, object]) -> str:
+    of_upload, of_words = (", ".join(kind.model_fields) for kind in (UploadedRun, TextRun))
+    unknown = next((name for name in given if name not in {*UploadedRun.model_fields, *TextRun.model_fields}), None)
+    if unknown is not None:
+        return f"there is no field {unknown[:80]}; there are {of_upload}; or {of_words}"
+    return "give either `upload`, the id of an upload that is complete, or `text`, words to make a sound of"
 
 
 def parsed_json(kind: type[M], text: bytes, *, what: str = "") -> M:

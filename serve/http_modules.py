@@ -9,11 +9,11 @@ from fastapi import FastAPI, Path, Request
 from starlette.exceptions import HTTPException
 
 from models.errors import NotFound
-from models.record import MODULES, ModuleInfo, Record, UploadedRun
+from models.record import MODULES, ModuleInfo, Record
 from serve import examples
 from serve.access import key_of
 from serve.alone import ModuleService
-from serve.forms import json_body
+from serve.forms import json_body, run_body
 from serve.service import RunService
 
 logger = logging.getLogger("ray.serve")
@@ -45,7 +45,7 @@ def _add_alone(app: FastAPI, alone: ModuleService) -> None:
         if known is None:
             raise NotFound(f"there is no module {module[:40]!r}; there are {', '.join(MODULES)}")
         if known == "video_input":
-            return await alone.video_input(await json_body(UploadedRun, request), key_of(request))
+            return await alone.video_input(await run_body(request), key_of(request))
         record = await json_body(Record, request, largest=RECORD_BYTES)
         return await alone.compute(known, record, key_of(request))
 

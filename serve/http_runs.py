@@ -9,11 +9,11 @@ from fastapi import FastAPI, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from models.errors import UnsupportedMedia
-from models.record import Event, Progress, Rerun, Run, UploadedRun
+from models.record import Event, Progress, Rerun, Run, TextRun
 from serve import examples
 from serve.access import key_of
 from serve.artifacts import ARTIFACTS, KEPT
-from serve.forms import json_body, submission
+from serve.forms import json_body, run_body, submission
 from serve.log import Heartbeat
 from serve.ranges import artifact_response
 from serve.service import RunService
@@ -55,18 +55,20 @@ def _add_submission(app: FastAPI, service: RunService, upload_bytes: int) -> Non
         response_model=Run,
         responses={**ACCEPTED, **examples.problems(400, 404, 409, 413, 415, 422, 429)},
         openapi_extra=examples.SUBMISSION,
-        summary="Give a video or an image its sound",
+        summary="Give a video, an image or words their sound",
     )
     async def submit(request: Request, follow: Follow = False) -> Response:
         key = key_of(request)
         kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
         if kind == "application/json":
-            wanted = await json_body(UploadedRun, request)
+            wanted = await run_body(request)
             await service.check_room(key)
+            if isinstance(wanted, TextRun):
+                return _accepted(request, service, await service.submit_text(wanted, key), follow)
             return _accepted(request, service, await service.submit_upload(wanted, key), follow)
         if kind != "multipart/form-data":
             raise UnsupportedMedia(
-                f"send multipart/form-data with a part `file`, or application/json that names an upload, "
+                "send multipart/form-data with a part `file`, or application/json that names an upload or has words, "
                 f"not {kind[:80] or 'an untyped body'}"
             )
         await service.check_room(key)  # before the file comes in

@@ -42,7 +42,8 @@ class Unit:
     def ready(self, record: Record) -> bool:
         """Whether everything that it depends on is there."""
         # The description's mood flavours the sound, also where the prompts were edited and do not wait for it.
-        waits = self.module == "audio_generation" and not record.done("frame_description")
+        described = "frame_description" not in record.modules or record.done("frame_description")
+        waits = self.module == "audio_generation" and not described
         return not waits and not missing(record, self.module)
 
 

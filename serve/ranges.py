@@ -21,6 +21,7 @@ MEDIA_TYPES = {
     ".mpg": "video/mpeg",
     ".flv": "video/x-flv",
     ".wmv": "video/x-ms-wmv",
+    ".txt": "text/plain; charset=utf-8",
     ".vtt": "text/vtt; charset=utf-8",
     ".wav": "audio/wav",
     ".flac": "audio/flac",

@@ -23,9 +23,11 @@ from models.record import (
     Record,
     Rerun,
     Run,
+    TextRun,
     UploadedRun,
     VideoInput,
 )
+from models.words import check_format
 from serve.active import ActiveRuns
 from serve.admission import Admission
 from serve.artifacts import CANDIDATE, KEPT, artifacts, why
@@ -35,7 +37,7 @@ from serve.metrics import Metrics
 from serve.rerun import changed
 from serve.retention import Retention
 from serve.settings import AppSettings
-from serve.sources import Incoming, Sent, SentReference, take_in, with_seed, with_upload
+from serve.sources import Incoming, Sent, SentReference, take_in, take_in_words, with_seed, with_upload
 from serve.store import Blob, Store
 from serve.uploads import Uploads
 from serve.videos import Videos, holder, reference_path
@@ -123,6 +125,16 @@ class RunService:
 
         return await with_upload(self._store, self.uploads, wanted, key, accept)
 
+    async def submit_text(self, words: TextRun, key: str | None) -> Run:
+        """Accept a run of words alone, or raise InvalidInput and leave nothing behind."""
+        return await to_the_end(self._accept_words(words, key))
+
+    async def _accept_words(self, words: TextRun, key: str | None) -> Run:
+        run_id = uuid.uuid4().hex
+        limits, check = self._settings.limits_of_all, self._admission.check_size
+        video_input = await take_in_words(words, holder(run_id, key), limits=limits, check=check, store=self._store)
+        return await self._begin(run_id, video_input, key=key)
+
     async def _accept(self, sent: Sent, key: str | None) -> Run:
         run_id = uuid.uuid4().hex
         look, check = self._backend.probe, self._admission.check_size
@@ -165,8 +177,10 @@ class RunService:
         old = await self.run(run_id, key)
         options, outputs = changed(old.record, wanted)
         video_input = old.record.video_input.model_copy(update={"options": with_seed(options)})
-        if video_input.media == "image":
+        if video_input.media != "video":
             self._settings.limits_of_all.check_seconds(options)
+        if video_input.media == "text":
+            check_format(options)
         self._admission.check_size(video_input)
         return await to_the_end(self._rerun(old, video_input, outputs))
 

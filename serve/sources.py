@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 
 from models.errors import InputTooLarge, NotFound
-from models.record import REFERENCE_BYTES, Options, UploadedRun, VideoInput
+from models.record import REFERENCE_BYTES, Options, TextRun, UploadedRun, VideoInput
+from models.video_input import MediaLimits
+from models.words import CONTAINER, words_input, words_token
 from serve.store import Store
 from serve.uploads import CompletedUpload, Uploads
 from serve.videos import Videos, reference_path
@@ -72,6 +74,29 @@ async def take_in(
             await videos.release(sent.token, held_by)
         raise
     return video_input.model_copy(update={"path": path})
+
+
+async def take_in_words(
+    words: TextRun,
+    held_by: str,
+    *,
+    limits: MediaLimits,
+    check: Callable[[VideoInput], None],
+    store: Store,
+) -> VideoInput:
+    """Keep words alone under this hold. Raises InvalidInput, also what `check` raises, and leaves nothing behind then."""
+    key = f"videos/{words_token(words.text)}/source.{CONTAINER}"
+    video_input = words_input(words.text, key=key, options=with_seed(words.options), limits=limits)
+    check(video_input)
+    videos = Videos(store)
+    await videos.hold(video_input.token, held_by)
+    try:
+        if await store.blob(key) is None:
+            await store.write(key, words.text.encode())
+    except BaseException:
+        await videos.release(video_input.token, held_by)
+        raise
+    return video_input
 
 
 async def with_upload(

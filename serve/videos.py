@@ -1,6 +1,6 @@
 """Source files, each kept once, and everything that was made of them: `videos/<token>/`.
 
-    source.<ending>       what was sent
+    source.<ending>       what was sent; words alone are a .txt
     references/<MD5>[-<digest of the API key's name>].flac   what runs of it are to sound like, as it is listened to
     outputs/<digest>.json, made/<digest>/…   what modules made of it; see `serve/modules.py`
     holds/<holder>[.<API key's name>]        a run or an upload that needs it
@@ -17,6 +17,7 @@ from pathlib import PurePosixPath
 
 from models.errors import NotFound, StorageFailed
 from models.record import VideoInput
+from models.words import CONTAINER
 from serve.store import Store, Taken
 
 WAIT_SECONDS = 10.0
@@ -123,9 +124,9 @@ class Videos:
         keys = await self._store.keys(f"videos/{token}")
         return {key for key in keys if key.split("/")[2] not in NOT_FILES}
 
-    async def source(self, token: str) -> str:
-        """Key of the source. Raises NotFound."""
+    async def source(self, token: str, *, words: bool = False) -> str:
+        """Key of the source; `words`: of words alone, which are no file that was uploaded. Raises NotFound."""
         for key in sorted(await self.files(token)):
-            if key.startswith(f"videos/{token}/source."):
+            if key.startswith(f"videos/{token}/source.") and words == key.endswith(f".{CONTAINER}"):
                 return key
         raise NotFound(f"there is no file with the token {token}")

@@ -19,6 +19,12 @@ from models.record.vision import (
 )
 from models.schema import Frozen
 
+_SKIPPED: dict[str, tuple[Module, ...]] = {
+    "video": (),
+    "image": ("frame_extraction", "frame_selection"),
+    "text": ("frame_extraction", "object_detection", "frame_selection", "frame_description"),
+}
+
 
 class Outputs(Frozen):
     """The outputs of the modules behind `video_input`; each is None until its module has run."""
@@ -50,14 +56,14 @@ class Record(Outputs):
 
     @property
     def pictures(self) -> tuple[Frame, ...]:
-        """The frames that the vision modules look at: the extracted ones, or the image itself."""
+        """The frames that the vision modules look at: the extracted ones, or the image itself; none beside words alone."""
         if self.video_input.media == "image":
             return (Frame(path=self.video_input.path, seconds=0),)
         return self.frame_extraction.frames if self.frame_extraction else ()
 
     @property
     def selected(self) -> Frame | None:
-        """The frame to describe: the medoid, or the image itself."""
+        """The frame to describe: the medoid, or the image itself; None beside words alone."""
         if self.video_input.media == "image":
             return self.pictures[0]
         chosen = self.frame_selection
@@ -66,7 +72,7 @@ class Record(Outputs):
 
     @property
     def scenes(self) -> tuple[Scene, ...]:
-        """The scenes of the result, at least one; an image is one, and so is a video until its frames were selected."""
+        """The scenes of the result, at least one; an image or words are one, and so is a video until its frames were selected."""
         chosen = self.frame_selection
         if chosen and chosen.scenes and self.video_input.media == "video":
             return chosen.scenes
@@ -86,7 +92,7 @@ class Record(Outputs):
     @property
     def modules(self) -> tuple[Module, ...]:
         """The modules that a record of this kind goes through, in the paper's order."""
-        skipped = ("frame_extraction", "frame_selection") if self.video_input.media == "image" else ()
+        skipped = _SKIPPED[self.video_input.media]
         return tuple(module for module in MODULES if module not in skipped)
 
     def done(self, module: Module) -> bool:

@@ -28,7 +28,7 @@ class TextRun(Frozen):
     @field_validator("text")
     @classmethod
     def _says_something(cls, text: str) -> str:
-        if not text.strip():
+        if not any(character.isprintable() and not character.isspace() for character in text):
             raise ValueError("say in words what is to be heard: these are blank")
         return text
 

@@ -29,7 +29,7 @@ from models.record import (
     fold,
 )
 from tests.client.fake_uploads import Protocol, Tus, add_uploads, problem
-from tests.client.logs import a_log, a_rerun, video_input
+from tests.client.logs import a_log, a_rerun, of_words, video_input
 
 RUN_ID = "0123456789abcdef"
 RERUN_ID = "fedcba9876543210"
@@ -83,6 +83,8 @@ class Fake:
             if "text" in json.loads(body):
                 words = TextRun.model_validate_json(body)
                 self.texts.append((words.text, words.options.model_dump_json(exclude_defaults=True)))
+                if not self.keep_the_log:
+                    self.log = of_words(words.text, words.options)
                 return self._accepted(RUN_ID)
             wanted = UploadedRun.model_validate_json(body)
             if not (sent := self.tus.uploads.get(wanted.upload)):

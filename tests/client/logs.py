@@ -114,6 +114,23 @@ def a_log(came: VideoInput) -> tuple[Event, ...]:
     )
 
 
+def of_words(text: str, options: Options | None = None) -> tuple[Event, ...]:
+    """The log of a whole run of words alone, one second per event."""
+    came = video_input(text, options).model_copy(
+        update={"media": "text", "text": text, "container": "txt", "duration_seconds": None, "width": 0, "height": 0}
+    )
+    skipped = {"frame_extraction", "object_detection", "frame_selection", "frame_description"}
+    done = [event for event in a_log(came) if not isinstance(event, ModuleDone) or event.module not in skipped]
+    sound = {"format": came.options.format or "wav", "picture": "none", "video_codec": None, "audio_codec": "pcm_s24le"}
+    told: list[Event] = []
+    for seq, event in enumerate(done, 1):
+        at: dict[str, object] = {"seq": seq, "at": seq}
+        if isinstance(event, ModuleDone) and (made := event.output.reconstruction):
+            at["output"] = Outputs(reconstruction=made.model_copy(update=sound))
+        told.append(event.model_copy(update=at))
+    return tuple(told)
+
+
 def stem(kind: StemKind) -> Stem:
     return Stem(
         kind=kind,

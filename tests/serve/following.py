@@ -27,6 +27,17 @@ async def run_to_the_end(http: httpx.AsyncClient, file: Path, reference: Path | 
     return Run.model_validate_json((await http.get(answer.headers["location"])).text)
 
 
+async def words_to_the_end(
+    http: httpx.AsyncClient, text: str, *, headers: dict[str, str] | None = None, **options: object
+) -> Run:
+    """Submit words alone, follow their run to the end, and say what became of it."""
+    asked = {"accept": "application/x-ndjson", **(headers or {})}
+    body = {"text": text, "options": options}
+    answer = await http.post("/v1/runs", params={"follow": True}, json=body, headers=asked)
+    assert answer.status_code == 200, answer.text
+    return Run.model_validate_json((await http.get(answer.headers["location"], headers=headers)).text)
+
+
 async def download(http: httpx.AsyncClient, run: Run, name: str, folder: Path) -> Path:
     """One artifact, as a file."""
     answer = await http.get(f"/v1/runs/{run.id}/artifacts/{name}")

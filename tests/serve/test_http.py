@@ -23,6 +23,7 @@ from models.record import (
     Record,
     Run,
     Started,
+    TextRun,
     UploadedRun,
     VideoInput,
 )
@@ -162,7 +163,7 @@ async def test_wrong_options_are_refused_by_name_and_with_their_bounds(
         (
             "rerun",
             {"edits": {"prompt_enhancement": {"words": "x"}}},
-            "there is no field edits.prompt_enhancement.words; there are music_prompt, sound_prompt, negative_prompt",
+            "there is no field edits.prompt_enhancement.words; there are music_prompt, sound_prompt, music_take",
         ),
     ],
 )
@@ -444,7 +445,9 @@ async def test_the_examples_are_what_the_service_says(http: httpx.AsyncClient, g
     told = [runs["responses"]["202"], stopped, run["delete"]["responses"]["202"]]
     statuses = [Run.model_validate(one["content"]["application/json"]["example"]).status for one in told]
     assert statuses == ["accepted", "cancelled", "cancelled"]
-    assert UploadedRun.model_validate(runs["requestBody"]["content"]["application/json"]["example"]).reference
+    sent = runs["requestBody"]["content"]["application/json"]["examples"]
+    assert UploadedRun.model_validate(sent["an upload"]["value"]).reference
+    assert TextRun.model_validate(sent["words alone"]["value"]).options.seconds == 20
     path, ndjson = f"/v1/runs/{await _ended_run(http, graph)}/events", {"accept": "application/x-ndjson"}
     example = runs["responses"]["200"]["content"]["application/x-ndjson"]["example"]
     for lines in (example, (await http.get(path, headers=ndjson)).text):
