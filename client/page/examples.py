@@ -27,7 +27,7 @@ class Example(TypedDict):
 
 
 def _example(name: str, file: str) -> Example:
-    root = "/studio/static/examples"
+    root = "studio/static/examples"  # relative: the page may stand under a path
     return {"name": name, "url": f"{root}/{file}", "picture": f"{root}/{file.partition('.')[0]}-small.jpg"}
 
 

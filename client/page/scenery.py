@@ -39,7 +39,7 @@ class Sea(Canvas):
     def _sky(self, u: Array, v: Array, *, glow: float) -> Array:
         picture = gradient(
             v / HORIZON,
-            ((0.0, "3b3a72"), (0.35, "74609a"), (0.62, "c9788a"), (0.84, "f2a477"), (1.0, "ffd9a0")),
+            ((0.0, "4a3a72"), (0.35, "74609a"), (0.62, "c9788a"), (0.84, "f2a477"), (1.0, "ffd9a0")),
         )
         near = np.hypot(u - SUN[0], (v - SUN[1]) * 1.15)
         picture = over(picture, "ffc27a", glow * 0.75 * np.exp(-((near / 0.22) ** 1.2)))
@@ -49,7 +49,7 @@ class Sea(Canvas):
         clouds = self.drifted(self.clouds, seconds * 0.0085)
         drift, above = clouds[:rows], clouds[np.minimum(np.arange(rows) + self.height // 120, self.height - 1)]
         high = 1 - self.v[:rows] / HORIZON
-        cover = smooth(0.3, 2.4, drift - 1.6 + 1.8 * np.sin(high * 3.1))
+        cover = smooth(0.3, 2.4, drift - 1.7 + 1.8 * np.sin(high * 3.1))
         edge = smooth(-0.3, 0.5, drift - above)
         picture = over(picture, "6b567f", cover * 0.5)
         return over(picture, "ffc9a0", cover * edge * 0.8)
