@@ -88,11 +88,11 @@ class PromptEnhancementEdit(Frozen):
     """Of every scene."""
     sound_prompt: Prompt | None = None
     """Of every scene."""
-    negative_prompt: Prompt | None = None
     music_take: Take | None = None
     """Of every scene: another sound of the same prompt. 0 is the seed's own, every other number another."""
     sound_take: Take | None = None
     """As `music_take`."""
+    negative_prompt: Prompt | None = None
     scenes: tuple[ScenePromptsEdit, ...] = Field((), max_length=MOST_SCENES)
     """Of the scenes that change alone."""
 
