@@ -152,11 +152,16 @@ def test_every_scene_is_asked_for_in_its_take_of_the_stem(tmp_path: Path) -> Non
     assert origin_of(made) == "music by test (takes 4 0 0), sounds by test (takes 0 2 0), seed 1"
 
 
-@pytest.mark.parametrize("came", [records.video_input(), records.image_input()], ids=["video", "image"])
+WORDS = records.video_input(
+    media="text", text="rain", container="txt", width=0, height=0, duration_seconds=None, streams=()
+)
+
+
+@pytest.mark.parametrize("came", [records.video_input(), records.image_input(), WORDS], ids=lambda came: came.media)
 def test_what_is_one_scene_has_takes_too(came: VideoInput, tmp_path: Path) -> None:
     record = Record(video_input=came)
     for module in ("frame_description", "object_detection", "prompt_enhancement"):
-        record = record.append(records.output(module))
+        record = record.append(records.output(module)) if module in record.modules else record
     assert record.prompt_enhancement is not None
     takes = [record.prompt_enhancement.model_copy(update={"music_take": take}) for take in (0, 1)]
     plain, taken = [record.model_copy(update={"prompt_enhancement": prompts}) for prompts in takes]
