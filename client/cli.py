@@ -12,8 +12,6 @@ from typing import Annotated, Any
 import typer
 from pydantic import TypeAdapter
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from client.client import DEFAULT_SERVER, ImmersivaudioClient
 from client.delivery import (
@@ -29,9 +27,9 @@ from client.delivery import (
 )
 from client.errors import ClientError, RunCancelled
 from client.exit_codes import API_KEY, exit_codes, say
-from client.findings import printable, state, summary
+from client.findings import state, summary
 from client.flags import PANEL, changes_from, edit_flags, edits_from, option_flags, options_from, with_flags
-from client.view import View
+from client.view import View, modules_table
 from client.watching import SERVER, for_each, service_at, told, watched
 from models.record import ModuleInfo, Run
 
@@ -257,8 +255,12 @@ def show(
 def ui(
     *,
     server: Server = DEFAULT_SERVER,
-    host: Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0 opens the page to the network.")] = "127.0.0.1",
-    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Default: the first free one from 7860 on.")] = None,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on; 0.0.0.0 opens the page to the network.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65535, help="Default: the first free one from 7860 on.")
+    ] = None,
     share: Annotated[
         bool,
         typer.Option(
@@ -289,11 +291,5 @@ def modules(
         if as_json:
             print(TypeAdapter(tuple[ModuleInfo, ...]).dump_json(loaded, indent=2).decode())
             return
-        table = Table(
-            "module", "part", "model", "device", "profile", "licence of the weights", box=None, pad_edge=False
-        )
-        for info in loaded:
-            cells = (info.module, info.part or "", info.model, info.device, info.profile, info.licence or "")
-            table.add_row(*(Text(printable(cell)) for cell in cells))
         console = Console()
-        console.print(table, width=None if console.is_terminal else 200)
+        console.print(modules_table(loaded), width=None if console.is_terminal else 200)

@@ -4,16 +4,18 @@ All write to one console, which is stderr: stdout belongs to the result.
 """
 
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from client.findings import busy, draft_note, findings, how_far, line, printable, retried, size, state
 from client.live_view import LiveView
 from client.protocol import next_state
-from models.record import Event, Progress, Run
+from models.record import Event, ModuleInfo, Progress, Run
 
 SECONDS_BETWEEN_LINES = 10
 """Of an upload, or of a module, that takes long."""
@@ -44,6 +46,16 @@ class View(Protocol):
 def view_for(console: Console) -> View:
     """The live table where it can be drawn, else plain lines."""
     return LiveView(console) if console.is_terminal and not console.is_dumb_terminal else LineView(console)
+
+
+def modules_table(loaded: Iterable[ModuleInfo]) -> Table:
+    """What stands behind each module."""
+    table = Table("module", "part", "model", "device", "profile", "licence of the weights", box=None, pad_edge=False)
+    for info in loaded:
+        part = " ".join(filter(None, (info.part, "(draft)" if info.draft else "")))
+        cells = (info.module, part, info.model, info.device, info.profile, info.licence or "")
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    return table
 
 
 class NoView:

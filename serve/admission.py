@@ -6,6 +6,7 @@ from models.errors import InputTooLarge, TooBusy
 from models.frame_extraction import frame_count
 from models.record import VideoInput
 from serve.active import ActiveRun, ActiveRuns
+from serve.modules import no_draft_of
 from serve.settings import AppSettings
 
 RETRY_AFTER_SECONDS = 5
@@ -37,9 +38,14 @@ class Admission:
                 f"this API key has {limits.per_key} unfinished runs, which is as many as may be; try again later"
             )
 
-    def check_size(self, video_input: VideoInput) -> None:
-        """Raise InputTooLarge when the run would take more frames, or make more sound, than is allowed."""
+    def check_run(self, video_input: VideoInput) -> None:
+        """Raise InputTooLarge when the run would take more frames, or make more sound, than is allowed.
+
+        Raises InvalidOptions when it asks for drafts, and nobody makes them.
+        """
         options, settings = video_input.options, self._settings
+        if options.draft and (full := [kind for kind in options.stems if not settings.makes_draft_of(kind)]):
+            raise no_draft_of(" and ".join(full))
         most_frames = settings.frame_extraction.max_frames
         if video_input.duration_seconds is not None:
             frames = frame_count(video_input.duration_seconds, k=options.k)

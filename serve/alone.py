@@ -54,11 +54,11 @@ class ModuleService:
 
     async def _take_words(self, wanted: TextRun, held_by: str) -> Record:
         # Of a run that never is: retention finds that, and gives the words up.
-        limits, check = self._settings.limits_of_all, self._admission.check_size
+        limits, check = self._settings.limits_of_all, self._admission.check_run
         return Record(video_input=await take_in_words(wanted, held_by, limits=limits, check=check, store=self._store))
 
     async def _look_at(self, sent: Sent, held_by: str) -> Record:
-        look, check = self._backend.probe, self._admission.check_size
+        look, check = self._backend.probe, self._admission.check_run
         return Record(video_input=await take_in(sent, held_by, look=look, check=check, videos=self._videos))
 
     async def compute(self, module: Module, record: Record, key: str | None) -> Record:
@@ -89,7 +89,7 @@ class ModuleService:
         reference = _reference(said, key)
         _check_files([*files_of(record), *([reference.kept] if reference else [])], there)
         known = await self._words(said, source) if words else await self._seen(said, source, reference)
-        self._admission.check_size(known)
+        self._admission.check_run(known)
         record = record.model_copy(update={"video_input": known})
         most = self._settings.frame_extraction.max_frames
         if record.frame_extraction and len(record.frame_extraction.frames) > most:

@@ -10,6 +10,7 @@ from ray import serve as rs
 from ray.serve import Application
 
 from serve.deployments import (
+    DraftGenerator,
     FrameDescriber,
     FrameExtractor,
     FrameSelector,
@@ -19,7 +20,7 @@ from serve.deployments import (
     SoundGenerator,
 )
 from serve.ingress import Ingress
-from serve.pipeline import Pipeline
+from serve.pipeline import DRAFTS, Pipeline, served_by
 from serve.settings import AppSettings, WithMusicSettings
 
 LOAD_ATTEMPTS = 2  # weights that cannot be had will not be there at the twentieth try, which is Serve's default
@@ -40,6 +41,8 @@ def build(settings: AppSettings) -> Application:
     }
     if not isinstance(settings.sounds, WithMusicSettings):
         modules["SoundGenerator"] = _bind(SoundGenerator, settings)
+    if DRAFTS in served_by(settings).values():
+        modules[DRAFTS] = _bind(DraftGenerator, settings)
     pipeline = _bind(Pipeline, settings, modules)
     return _bind(Ingress, settings, pipeline, modules["FrameExtractor"])
 

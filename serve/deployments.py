@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import get_args
 
 from models import (
     frame_description,
@@ -24,7 +25,7 @@ from models.audio_generation.audioldm2 import AudioLDM2Generator, AudioLDM2Setti
 from models.audio_step import Generator, generate_audio
 from models.errors import DeadlinePassed, InvalidInput, NotFound
 from models.frame_description import Description, Shot
-from models.record import Outputs, Reference, StemKind, VideoInput
+from models.record import ModuleInfo, Outputs, Reference, StemKind, VideoInput
 from models.reference import kept_reference, read_reference
 from models.sketch import SketchAudioSettings
 from models.sketch.scene import SceneDescriber, SceneDetector, SceneSelector, SketchSceneSettings
@@ -206,7 +207,13 @@ class AudioServer(ModuleServer):
 
     def step(self, task: Task, files: StoreWorkspace) -> Outputs:
         assert task.part is not None
-        return Outputs(audio_generation=generate_audio(task.record, task.part, self.model, files, on_step=work.step))
+        generator = self.generator(task.part)
+        return Outputs(audio_generation=generate_audio(task.record, task.part, generator, files, on_step=work.step))
+
+    def generator(self, kind: StemKind) -> Generator:
+        """What makes this stem."""
+        generator: Generator = self.model
+        return generator
 
 
 class MusicGenerator(AudioServer):
@@ -226,6 +233,37 @@ class SoundGenerator(AudioServer):
     def load(self, settings: AppSettings) -> Generator:
         assert not isinstance(settings.sounds, WithMusicSettings)
         return load_generator(settings.sounds, "sounds")
+
+
+class Sketches:
+    """The sketches of both stems. They share nothing, so both can be at work at once."""
+
+    device = "cpu"
+    licence: str | None = None
+    at_once = 2
+
+    def __init__(self, settings: SketchAudioSettings) -> None:
+        self.by_kind: dict[StemKind, Generator] = {kind: load_generator(settings, kind) for kind in get_args(StemKind)}
+        self.model = ", ".join(generator.model for generator in self.by_kind.values())
+
+
+class DraftGenerator(AudioServer):
+    """Drafts of music and sounds, for runs that ask for one. Not there where the real ones are sketches, too."""
+
+    def own(self, settings: AppSettings) -> SketchAudioSettings:
+        return SketchAudioSettings()
+
+    def load(self, settings: AppSettings) -> Sketches:
+        return Sketches(self.own(settings))
+
+    def generator(self, kind: StemKind) -> Generator:
+        generator: Generator = self.model.by_kind[kind]
+        return generator
+
+    async def info(self, part: StemKind | None = None) -> ModuleInfo:
+        told = await super().info(part)
+        model = self.generator(part).model if part else told.model
+        return told.model_copy(update={"model": model, "draft": True})
 
 
 def load_generator(chosen: AudioSettings, kind: StemKind) -> Generator:

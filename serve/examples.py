@@ -139,6 +139,9 @@ LOADED = [
         profile="paper",
         licence="CC-BY-NC-SA-4.0",
     ).model_dump(mode="json"),
+    ModuleInfo(
+        module="audio_generation", part="music", model="sketch/music", device="cpu", profile="sketch", draft=True
+    ).model_dump(mode="json"),
 ]
 
 UPLOAD = "2f1b0b5c9f5d4c0f8a7b6c5d4e3f2a1b"

@@ -40,7 +40,7 @@ class ModuleServer:
         clear_scratch()
         self.settings = settings
         self.store = Store(settings.store)
-        own: ModuleSettings = getattr(settings, self.setting or self.module)
+        own = self.own(settings)
         # Before they are loaded: who replaces them meanwhile is noticed at the next start.
         weights = _weights_on_disk(own)
         self.model = self.load(settings)
@@ -49,6 +49,11 @@ class ModuleServer:
         # As many threads as the model takes calls at once: one, unless it says so. What waits, waits in order.
         self._threads = ThreadPoolExecutor(getattr(self.model, "at_once", 1), thread_name_prefix=self.module)
         self._must_end_by: dict[object, float] = {}
+
+    def own(self, settings: AppSettings) -> ModuleSettings:
+        """The settings that it is loaded by."""
+        own: ModuleSettings = getattr(settings, self.setting or self.module)
+        return own
 
     def load(self, settings: AppSettings) -> Any:
         """The object of `models/` that this replica serves."""

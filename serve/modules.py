@@ -17,7 +17,7 @@ from pydantic_core import to_json
 
 from models import steps
 from models.dependencies import READS, missing
-from models.errors import OtherModel
+from models.errors import InvalidOptions, OtherModel
 from models.inputs import depends_on
 from models.prompt_enhancement import PromptEnhancer
 from models.record import AudioGeneration, Module, Origin, Outputs, Record, StemKind
@@ -32,6 +32,8 @@ class Unit:
 
     module: Module
     part: StemKind | None = None
+    draft: bool = False
+    """Whether a sketch of the stem is made, in the place of the stem."""
 
     def done(self, record: Record) -> bool:
         if self.part is None:
@@ -59,7 +61,8 @@ def units(record: Record) -> list[Unit]:
 def units_of(record: Record, module: Module) -> list[Unit]:
     """The units of one module."""
     if module == "audio_generation":
-        return [Unit(module, part) for part in record.video_input.options.stems]
+        options = record.video_input.options
+        return [Unit(module, part, options.draft) for part in options.stems]
     return [Unit(module)]
 
 
@@ -101,8 +104,13 @@ class Modules:
     async def compute(
         self, unit: Unit, record: Record, *, run_id: str | None, key: str | None, memory_was_short: bool = False
     ) -> Outputs:
-        """The unit's outputs. `key` is the name of the API key that the run belongs to."""
-        server = self._servers[unit]
+        """The unit's outputs. `key` is the name of the API key that the run belongs to.
+
+        Raises InvalidOptions for a draft that nobody makes, and what the server raises.
+        """
+        server = self._servers.get(unit)
+        if server is None:  # accepted when the service had other settings
+            raise no_draft_of(unit.part or unit.module)
         if unit not in self._identities:  # asked once: a server that has another in the meantime says so
             self._identities[unit] = await server.identity()
         identity = self._identities[unit]
@@ -150,6 +158,11 @@ class PromptServer:
     async def identity(self) -> str | None:
         """Its outputs are not kept."""
         return None
+
+
+def no_draft_of(what: str) -> InvalidOptions:
+    """What is raised where a draft is asked for, and nobody makes one."""
+    return InvalidOptions(f"draft is asked for, and this service makes none of {what}: ask for draft = false")
 
 
 def with_origin(outputs: Outputs, origin: Origin) -> Outputs:

@@ -11,7 +11,8 @@ from ray.serve.handle import DeploymentHandle
 
 from models.errors import ImmersivaudioError, OutOfMemory, WorkerAway, WorkerDied
 from models.prompt_enhancement import PromptEnhancer
-from models.record import Module, ModuleInfo, Outputs, Record
+from models.record import Module, ModuleInfo, Outputs, Record, StemKind
+from models.sketch import SketchAudioSettings
 from serve.active import ActiveRuns
 from serve.attempts import FailedAttempt, attempts
 from serve.detached import detached
@@ -41,18 +42,36 @@ DIED = (ray_errors.RayActorError, ray_errors.WorkerCrashedError)
 Handles = dict[str, DeploymentHandle[Any]]
 
 
+DRAFTS = "DraftGenerator"
+
+
 def served_by(settings: AppSettings) -> dict[Unit, str]:
     """Which deployment computes what. `prompt_enhancement` is string interpolation: not worth a process."""
     with_music = isinstance(settings.sounds, WithMusicSettings)
+    full: dict[StemKind, str] = {
+        "music": "MusicGenerator",
+        "sounds": "MusicGenerator" if with_music else "SoundGenerator",
+    }
+    # Of what is a sketch anyway, the draft is the same, and found where that is.
+    drafts = {
+        kind: name if isinstance(getattr(settings, kind), SketchAudioSettings) else DRAFTS
+        for kind, name in full.items()
+        if settings.makes_draft_of(kind)
+    }
     return {
         Unit("frame_extraction"): "FrameExtractor",
         Unit("object_detection"): "ObjectDetector",
         Unit("frame_selection"): "FrameSelector",
         Unit("frame_description"): "FrameDescriber",
-        Unit("audio_generation", "music"): "MusicGenerator",
-        Unit("audio_generation", "sounds"): "MusicGenerator" if with_music else "SoundGenerator",
+        **{Unit("audio_generation", kind): name for kind, name in full.items()},
+        **{Unit("audio_generation", kind, draft=True): name for kind, name in drafts.items()},
         Unit("reconstruction"): "Reconstructor",
     }
+
+
+def told_of(settings: AppSettings) -> dict[Unit, str]:
+    """Of `served_by`, what `GET /v1/modules` tells of: a draft only where something else makes the real thing."""
+    return {unit: name for unit, name in served_by(settings).items() if not unit.draft or name == DRAFTS}
 
 
 class Pipeline:
@@ -111,7 +130,7 @@ class Pipeline:
         if not self._loaded:
             # Asked once: it is fixed for a replica's life, and the question would wait in line behind minutes of work.
             served: list[ModuleInfo] = await asyncio.gather(
-                *(self._handles[name].info.remote(unit.part) for unit, name in served_by(self._settings).items())
+                *(self._handles[name].info.remote(unit.part) for unit, name in told_of(self._settings).items())
             )
             own = ModuleInfo(module="prompt_enhancement", model=self._enhancer.model, device="cpu", profile="any")
             self._loaded = (*served[:4], own, *served[4:])

@@ -131,13 +131,13 @@ class RunService:
 
     async def _accept_words(self, words: TextRun, key: str | None) -> Run:
         run_id = uuid.uuid4().hex
-        limits, check = self._settings.limits_of_all, self._admission.check_size
+        limits, check = self._settings.limits_of_all, self._admission.check_run
         video_input = await take_in_words(words, holder(run_id, key), limits=limits, check=check, store=self._store)
         return await self._begin(run_id, video_input, key=key)
 
     async def _accept(self, sent: Sent, key: str | None) -> Run:
         run_id = uuid.uuid4().hex
-        look, check = self._backend.probe, self._admission.check_size
+        look, check = self._backend.probe, self._admission.check_run
         video_input = await take_in(sent, holder(run_id, key), look=look, check=check, videos=self._videos)
         return await self._begin(run_id, video_input, key=key)
 
@@ -181,7 +181,7 @@ class RunService:
             self._settings.limits_of_all.check_seconds(options)
         if video_input.media == "text":
             check_format(options)
-        self._admission.check_size(video_input)
+        self._admission.check_run(video_input)
         return await to_the_end(self._rerun(old, video_input, outputs))
 
     async def _rerun(self, old: Run, video_input: VideoInput, outputs: Outputs) -> Run:

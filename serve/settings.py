@@ -17,6 +17,7 @@ from models.frame_selection import FrameSelectionSettings
 from models.object_detection import ObjectDetectionSettings
 from models.prompt_enhancement import PromptEnhancementSettings
 from models.reconstruction import ReconstructionSettings
+from models.record import StemKind
 from models.schema import Frozen
 from models.sketch import SketchAudioSettings
 from models.sketch.scene import SketchSceneSettings
@@ -162,6 +163,13 @@ class AppSettings(Frozen):
     music: Annotated[AudioSettings, Field(discriminator="kind")] = SketchAudioSettings()
     sounds: Annotated[AudioSettings | WithMusicSettings, Field(discriminator="kind")] = SketchAudioSettings()
     reconstruction: ReconstructionSettings = ReconstructionSettings()
+    drafts: bool = False
+    """Make drafts for runs that ask for one: music and sounds by the sketches, beside the models above, by the deployment
+    `DraftGenerator`. Where music and sounds are sketches already, there is none, and its entry under `deployments:` has to go."""
+
+    def makes_draft_of(self, kind: StemKind) -> bool:
+        """Whether a run may ask for a draft of this stem."""
+        return self.drafts or isinstance(getattr(self, kind), SketchAudioSettings)
 
     @property
     def limits_of_all(self) -> MediaLimits:

@@ -58,6 +58,9 @@ class Options(Frozen):
     """Make music."""
     sounds: bool = True
     """Make sound effects."""
+    draft: bool = False
+    """Make music and sound effects as drafts: by sketches, without trained models, in seconds. The picture is looked at as ever, so
+    the full run afterwards pays for its sound alone. Refused where the service makes no drafts."""
     music_prompt: Words | None = None
     """The user's own words for the music. They lead the prompt."""
     sound_prompt: Words | None = None

@@ -133,5 +133,7 @@ class ModuleInfo(Frozen):
     """cpu, cuda:0 …"""
     profile: Literal["paper", "sketch", "any"]
     """`sketch` makes drafts without weights; `any` is the same in every profile."""
+    draft: bool = False
+    """Whether it makes drafts alone, beside another that makes the real thing: for runs that ask for a draft."""
     licence: str | None = None
     """Of the weights, where they have one of their own."""

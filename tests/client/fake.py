@@ -185,6 +185,9 @@ class Fake:
             ModuleInfo(
                 module="audio_generation", part="music", model=paper, device="cuda:0", profile="paper", licence="CC-BY-NC-SA 4.0"
             ),
+            ModuleInfo(
+                module="audio_generation", part="music", model="sketch/music", device="cpu", profile="sketch", draft=True
+            ),
         ]  # fmt: skip
 
 

@@ -61,7 +61,7 @@ def test_every_option_has_a_flag_and_goes_to_the_service_as_given(fake: Fake, vi
         "--sound-volume-db 3 --loudness-lufs -20 --keep-candidates --loop --reference-weight 0.2 "
         "--scenes auto --crossing-seconds 2 --original-mode keep --duck-db 6 --duck-attack-seconds 0.2 "
         "--duck-release-seconds 1.5 --stereo-width 0.3 --fade-in-seconds 0 --fade-out-seconds 4 --stem-format wav "
-        "--descriptions"
+        "--descriptions --draft"
     )
     flags = given.split()
     assert immersivaudio("enhance", video, *flags, fake=fake).exit_code == 0
@@ -72,7 +72,7 @@ def test_every_option_has_a_flag_and_goes_to_the_service_as_given(fake: Fake, vi
         loudness_lufs=-20, keep_candidates=True, loop=True, reference_weight=0.2,
         scenes="auto", crossing_seconds=2, original_mode="keep", duck_db=6, duck_attack_seconds=0.2,
         duck_release_seconds=1.5, stereo_width=0.3, fade_in_seconds=0, fade_out_seconds=4, stem_format="wav",
-        descriptions=True,
+        descriptions=True, draft=True,
     )  # fmt: skip
     assert set(Options.model_fields) == {
         flag[2:].replace("-", "_").removeprefix("no_") for flag in flags if flag[:2] == "--"
@@ -297,11 +297,16 @@ def test_modules_shows_what_is_loaded(fake: Fake) -> None:
     assert told[0].split() == ["module", "part", "model", "device", "profile", "licence", "of", "the", "weights"]
     assert told[2].split("  ")[0] == "audio_generation"
     assert "CC-BY-NC-SA 4.0" in told[2]
+    assert told[3].split()[:3] == ["audio_generation", "music", "(draft)"]
 
 
 def test_modules_as_json(fake: Fake) -> None:
     listed = json.loads(immersivaudio("modules", "--json", fake=fake).stdout)
-    assert [ModuleInfo.model_validate(info).model for info in listed] == ["sketch/scene", "cvssp/audioldm2-music@abc"]
+    assert [ModuleInfo.model_validate(info).model for info in listed] == [
+        "sketch/scene",
+        "cvssp/audioldm2-music@abc",
+        "sketch/music",
+    ]
 
 
 def test_the_version_is_printed() -> None:

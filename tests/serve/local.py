@@ -15,7 +15,7 @@ from serve.alone import ModuleService
 from serve.http import create_app
 from serve.metrics import Metrics, NoMetrics
 from serve.modules import Modules, units_of
-from serve.pipeline import served_by, servers_of
+from serve.pipeline import served_by, servers_of, told_of
 from serve.runner import Runner
 from serve.service import Backend, RunService
 from serve.settings import AppSettings
@@ -46,7 +46,7 @@ async def local_http(
         return Outputs.model_validate({module: getattr(record, module)})
 
     async def loaded() -> Sequence[ModuleInfo]:
-        return [await servers[name].info(unit.part) for unit, name in served.items()]
+        return [await servers[name].info(unit.part) for unit, name in told_of(settings).items()]
 
     backend = Backend(servers["FrameExtractor"].probe, nudge, compute, loaded)
     try:

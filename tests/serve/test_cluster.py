@@ -95,7 +95,12 @@ async def test_the_gpu_file_serves_the_papers_models(deploy: Deploy, video: Path
         result = await download(http, run, "video", tmp_path)
         assert picture_packets(result) == picture_packets(video)
         modules = (await http.get("/v1/modules")).json()
-        assert {item["profile"] for item in modules} == {"paper", "any"}
+        assert {item["profile"] for item in modules if not item["draft"]} == {"paper", "any"}
+        assert [item["model"] for item in modules if item["draft"]] == ["sketch/music", "sketch/foley"]
+        draft = await run_to_the_end(http, video, seed=5, draft=True)
+        assert draft.record.frame_description == record.frame_description.model_copy(update={"origin": "cached"})
+        assert draft.record.audio_generation is not None
+        assert [stem.model for stem in draft.record.audio_generation.stems] == ["sketch/music", "sketch/foley"]
 
 
 async def test_one_deployment_can_make_both_stems(deploy: Deploy, video: Path, tmp_path: Path) -> None:

@@ -151,6 +151,7 @@ CHANGES: dict[str, tuple[object, list[str]]] = {
     "scenes": (2, ["frame_extraction", "frame_selection"]),
     "music": (False, ["reconstruction"]),
     "sounds": (False, ["reconstruction"]),
+    "draft": (True, []),  # somebody else makes them, whose outputs are kept apart; see test_drafts.py
     "music_prompt": ("piano", ["prompt_enhancement"]),
     "sound_prompt": ("wind", ["prompt_enhancement"]),
     "negative_prompt": ("noise", ["prompt_enhancement"]),

@@ -13,6 +13,7 @@ from models.frame_description import ImageTextSettings, Moondream2Settings
 from models.object_detection import ObjectDetectionSettings
 from models.sketch import SketchAudioSettings
 from models.sketch.scene import SketchSceneSettings
+from serve.pipeline import served_by
 from serve.settings import AppSettings, WithMusicSettings
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +59,20 @@ def test_a_misspelt_key_would_be_noticed() -> None:
 def test_the_files_listen_on_this_machine_alone(name: str) -> None:
     config = yaml.safe_load((ROOT / name).read_text())
     assert config["http_options"]["host"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_deployment_has_an_entry_and_every_entry_is_one(name: str) -> None:
+    application = yaml.safe_load((ROOT / name).read_text())["applications"][0]
+    served = served_by(AppSettings.model_validate(application["args"])).values()
+    assert {item["name"] for item in application["deployments"]} == {"Ingress", "Pipeline", *served}
+
+
+def test_drafts_need_no_gpu() -> None:
+    application = yaml.safe_load((ROOT / "serve_config.gpu.yaml").read_text())["applications"][0]
+    options = {item["name"]: item["ray_actor_options"] for item in application["deployments"]}
+    assert application["args"]["drafts"]
+    assert "num_gpus" not in options["DraftGenerator"]
 
 
 def test_one_replica_of_everything_fits_on_one_gpu() -> None:
