@@ -1,12 +1,14 @@
 """One browser for all tests of the page, fresh pages for each."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser
+from playwright.async_api import Browser, Page
 
 from tests.page.browser import BROWSER, Visits, browser_at, browser_path
+from tests.page.studio_page import Site, data, give, make_media, site
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +31,25 @@ async def visits(browser: Browser) -> AsyncIterator[Visits]:
     await opened.close()
     assert opened.errors == [], "JavaScript errors on the page"
     assert opened.foreign == [], "requests to other hosts"
+
+
+@pytest.fixture(scope="session")
+def studio_media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("studio")
+    make_media(folder)
+    return folder
+
+
+@pytest.fixture
+def studio_site(studio_media: Path) -> Iterator[Site]:
+    """Serves media and a page with an empty studio."""
+    with site(studio_media) as shown:
+        yield shown
+
+
+@pytest.fixture
+async def studio(visits: Visits, studio_site: Site) -> Page:
+    """A page with a studio that plays a film."""
+    page = await visits.open(studio_site.url)
+    await give(page, data())
+    return page

@@ -84,8 +84,20 @@ def data(**other: Any) -> dict[str, Any]:
         "descriptions": "media/descriptions.vtt",
         "peaks": "peaks/mix",
         "candidates": [
-            {"name": "music-1", "label": "Music, candidate 1", "score": 0.214, "chosen": False, "url": "media/music-1.flac"},
-            {"name": "music-2", "label": "Music, candidate 2", "score": 0.312, "chosen": True, "url": "media/music-2.flac"},
+            {
+                "name": "music-1",
+                "label": "Music, candidate 1",
+                "score": 0.214,
+                "chosen": False,
+                "url": "media/music-1.flac",
+            },
+            {
+                "name": "music-2",
+                "label": "Music, candidate 2",
+                "score": 0.312,
+                "chosen": True,
+                "url": "media/music-2.flac",
+            },
         ],
         **other,
     }
@@ -131,6 +143,11 @@ async def give(page: Page, what: dict[str, Any]) -> None:
     """Hand the data to the studio and wait until its picture or its problem is there."""
     await page.evaluate("data => { document.querySelector('iv-studio').data = data }", json.loads(json.dumps(what)))
     await page.wait_for_selector("iv-studio .ivs")
+
+
+async def press(page: Page, name: str) -> None:
+    """Press the button of exactly this name."""
+    await page.get_by_role("button", name=name, exact=True).click()
 
 
 async def state(page: Page) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class Studio extends HTMLElement {
     const candidates = new Candidates({ candidates: data.candidates ?? [], started: () => engine.pause() });
     const parts = (this.#parts = { engine, candidates, note: el("p", { class: "ivs-note", role: "status" }), lost: el("div", {}) });
     parts.player = new Player({ data, media, engine, switcher: this.#switcher(), told: (linear) => candidates.volume(linear) });
-    media.addEventListener("play", () => candidates.stop());
+    engine.addEventListener("started", () => candidates.stop());
     parts.mixer = data.stems?.length ? this.#mixer(data, engine) : null;
     if (data.original) this.#addOriginal();
     engine.addEventListener("ready", () => this.#hear());

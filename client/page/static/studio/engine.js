@@ -26,7 +26,6 @@ export class Engine extends EventTarget {
   #madeSquare = 0;
   #ticks = 0; // for which all stems have run
   #reference = null; // stems' gains in the result as it is, by name
-  #wanted = false;
   #on = new AbortController();
 
   constructor(picture) {
@@ -116,24 +115,22 @@ export class Engine extends EventTarget {
   // ---- running
 
   get playing() {
-    return this.#wanted;
+    return !this.picture.paused && !this.picture.ended;
   }
 
   // Browsers allow sound only after a click or a key, so this is the first time that there is a context.
   async play() {
-    this.#wanted = true;
+    this.dispatchEvent(new Event("started"));
     if (this.picture.ended) this.picture.currentTime = 0;
     this.#wake();
     try {
       await Promise.all([this.#context.resume(), this.picture.play()]);
     } catch (error) {
-      this.#wanted = false;
       if (error.name !== "AbortError") this.dispatchEvent(new CustomEvent("refused", { detail: error }));
     }
   }
 
   pause() {
-    this.#wanted = false;
     this.picture.pause();
   }
 
@@ -173,7 +170,6 @@ export class Engine extends EventTarget {
 
   #follow() {
     const { picture } = this;
-    if (picture.ended) this.#wanted = false;
     const runs = !picture.paused && !picture.seeking && picture.readyState > 2;
     for (const [, track] of this.#followers()) {
       if (runs) start(track.element, picture);

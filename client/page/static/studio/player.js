@@ -84,6 +84,7 @@ export class Player {
 
   async #failed() {
     if (!this.media.getAttribute("src")) return;
+    this.#engine.pause();
     const { result, audio } = this.#data;
     const url = this.#fallen ? audio : result.url;
     const there = await asked(url);
@@ -166,10 +167,14 @@ export class Player {
       cues();
     }, { "aria-pressed": "false" });
     const cues = () => {
-      const text = [...(track.activeCues ?? [])].map((cue) => cue.getCueAsHTML().textContent).join(" ");
+      // Not `activeCues`: before the first play, no browser has begun to keep those.
+      const now = this.media.currentTime;
+      const active = [...(track.cues ?? [])].filter((cue) => cue.startTime <= now && now < cue.endTime);
+      const text = active.map((cue) => cue.getCueAsHTML().textContent).join(" ");
       if (this.words.textContent !== text) this.words.textContent = text;
     };
     track.addEventListener("cuechange", cues);
+    this.media.addEventListener("seeked", cues);
     element.addEventListener("load", cues);
     element.addEventListener("error", () => {
       made.disabled = true;
