@@ -100,6 +100,7 @@ async def test_an_original_that_does_not_load_is_said_and_can_be_tried_again(vis
     studio_site.missing.add("original.flac")
     await give(page, data())
     await expect(page.get_by_text("The original's sound did not load")).to_be_visible()
+    await expect(page.get_by_role("button", name="Original", exact=True)).to_be_disabled()
     studio_site.missing.clear()
     await press(page, "Try again")
     await press(page, "Play")

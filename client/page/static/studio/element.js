@@ -137,6 +137,7 @@ class Studio extends HTMLElement {
 
   #addOriginal() {
     this.#parts.lost.replaceChildren();
+    this.#parts.switches.original.disabled = false;
     this.#parts.engine.add("original", this.#data.original);
     this.#hear();
   }
@@ -145,6 +146,7 @@ class Studio extends HTMLElement {
     this.#hear();
     if (name !== "original" || !this.#data.original) return;
     this.#choose(false);
+    this.#parts.switches.original.disabled = true;
     const again = () => this.#addOriginal();
     this.#parts.lost.replaceChildren(trouble("The original's sound did not load, so there is nothing to compare with.", again));
   }
