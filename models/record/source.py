@@ -49,7 +49,7 @@ class VideoInput(Frozen):
     container: str
     """Short name of the container or image format, as in a file's ending: mp4, mkv, jpeg; txt for words alone."""
     size_bytes: int = Field(ge=1)
-    duration_seconds: float | None
+    duration_seconds: float | None = Field(ge=0)
     """How long the picture is shown, first frame to the end of the last. None for a still image, and for words alone."""
     start_seconds: float = 0
     """Presentation time of the first frame; other times in the record count from it."""

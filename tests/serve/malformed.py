@@ -219,6 +219,7 @@ def multipart(draw: st.DrawFn, video: bytes) -> Form:
 # fmt: off
 _NASTY = (
     b"", b" ", b"\0", b"null", b"NaN", b"-Infinity", b"[]", b"0", b'""', b"{", b"}", b"{]", b"{}{}",
+    b'{"text": "\\u0000"}', b'{"text": "\\udfff"}', b'{"text": {}, "upload": []}', b'{"text": "a", "text": ""}',
     b"\xff\xfe{\0}\0", b"\xef\xbb\xbf{}", b"[" * 60000, b'{"a":' * 9000, b"9" * 60000, b"-", b"1e400",
     b'{"upload": NaN}', b'{"upload": "\\u0000"}', b'"\\ud800"', b'{"a": "\xff"}',
     b'{"upload": "%s", "upload": 1}' % (b"0" * 32), b'{"upload": "%s"}' % (b"0" * 32),

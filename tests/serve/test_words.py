@@ -219,6 +219,7 @@ async def test_every_module_works_alone(http: httpx.AsyncClient, finished: Run) 
         (("video_input", "text"), None, "words of a run of words alone"),
         (("video_input", "media"), "image", "words of a run of words alone"),
         (("video_input", "options", "format"), "webm", "no picture"),
+        (("video_input", "duration_seconds"), -1, "greater than or equal to 0"),
         (("object_detection",), {"model": "t", "confidence": 0.2, "frames": [], "objects": []}, "words alone"),
     ],
     ids=str,
