@@ -24,19 +24,8 @@ from client.findings import (
     size,
 )
 from client.protocol import next_state
+from client.working import at_work
 from models.record import Event, Module, ModuleRetried, Progress, Run, Started, StemKind
-
-AFTER: dict[Module, tuple[Module, ...]] = {
-    "video_input": (),
-    "frame_extraction": ("video_input",),
-    "object_detection": ("frame_extraction",),
-    "frame_selection": ("frame_extraction",),
-    "frame_description": ("frame_selection",),
-    "prompt_enhancement": ("object_detection", "frame_description"),
-    "audio_generation": ("prompt_enhancement",),
-    "reconstruction": ("audio_generation",),
-}
-"""What a module waits for. The log says when one is done; that it is at work follows from this."""
 
 
 class LiveView:
@@ -118,7 +107,7 @@ class LiveView:
         if run.error and run.error.module == module:
             words = Text(printable(run.error.message), style="red")
             return Text("✗", style="red"), Text(module, style="red"), Group(*found, words), time_taken
-        if run.ended_at is not None or not self._at_work(run, module):
+        if not at_work(run, module):
             return Text("·", style="dim"), Text(module, style="dim"), Group(*found), time_taken
         now = time.monotonic()
         elapsed = now - self._since.setdefault(module, now)
@@ -128,15 +117,6 @@ class LiveView:
             Group(*found, *self._bars(run, module)),
             f"{elapsed:.0f} s",
         )
-
-    def _at_work(self, run: Run, module: Module) -> bool:
-        skipped = set(AFTER) - set(run.record.modules)
-        return all(self._passed(run, before, skipped) for before in AFTER[module])
-
-    def _passed(self, run: Run, module: Module, skipped: set[Module]) -> bool:
-        if module in skipped:
-            return all(self._passed(run, before, skipped) for before in AFTER[module])
-        return run.record.done(module)
 
     def _bars(self, run: Run, module: Module) -> list[RenderableType]:
         made = run.record.audio_generation
