@@ -38,7 +38,13 @@ help: ## this list
 	@echo "Installing everything, torch too (about 6 GB)…"
 	@$(INSTALL) '.[dev]'
 	@$(HEADLESS)
-	@touch $@ .venv/paper .venv/serve
+	@touch $@ .venv/paper .venv/serve .venv/ui
+
+# What the page needs, beside the client alone.
+.venv/ui: .venv/created $(INPUTS)
+	@echo "Installing the page…"
+	@$(INSTALL) '.[serve,ui]'
+	@touch $@ .venv/serve
 
 demo: .venv/serve ## make a silent sample video, start the service, give the video its sound: out/demo.mp4
 	@$(BIN)/python -m client.demo
@@ -54,6 +60,10 @@ serve: .venv/serve ## start the service on http://127.0.0.1:8000 (CONFIG=serve_c
 	@RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$$($(BIN)/python -c 'import secrets; print(secrets.token_hex())') \
 		$(BIN)/serve run --address local $(CONFIG)
 
+SERVER ?= http://127.0.0.1:8000
+ui: .venv/ui ## open the page on http://127.0.0.1:7860, for a service that runs (SERVER=http://…)
+	@$(BIN)/immersivaudio ui --server $(SERVER)
+
 lint: .venv/dev ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -65,10 +75,13 @@ test: lint ## style, types and the whole suite
 bench: .venv/dev ## what we claim about speed, measured here
 	@for program in bench/*.py; do name=$$(basename $$program .py); echo "== $$name"; $(BIN)/python -m bench.$$name || exit 1; done
 
+screenshots: .venv/dev ## the page in all its states, at desktop and phone size, into docs/img/
+	@$(BIN)/python -m tests.page.screenshots
+
 constraints: ## renew constraints.txt: the newest versions that fit together
 	rm -rf build/resolve && $(PYTHON) -m venv build/resolve
 	build/resolve/bin/python -m pip install -qq --upgrade pip
 	build/resolve/bin/python -m pip install -qq '.[dev]'
 	build/resolve/bin/python -m pip freeze --exclude immersivaudio --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' > constraints.txt
 
-.PHONY: help demo paper serve lint test bench constraints
+.PHONY: help demo paper serve ui screenshots lint test bench constraints

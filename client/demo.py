@@ -48,7 +48,9 @@ def _demo(console: Console) -> None:
         finally:
             console.print("stopping the service")
     console.print(
-        "Next: `make serve`, and in another terminal `.venv/bin/immersivaudio enhance YOUR_VIDEO`", soft_wrap=True
+        "Next: `make serve`, and in another terminal `make ui`: the studio, in your browser. "
+        "Or `.venv/bin/immersivaudio enhance YOUR_VIDEO`",
+        soft_wrap=True,
     )
 
 

@@ -22,8 +22,8 @@ PORT = 7860
 _ICON = Path(__file__).parent / "page" / "static" / "icon-512.png"
 
 SHARED = """\
-The page is public now: everybody who has the link can use it, and through it the service, with this machine's API key if one is set.
-What they send goes through Gradio's relay. The link ends when this program does, after a week at the latest.\
+The page is public now: everybody who has the link can use it, and through it the service, with this machine's API key if one is
+set. What they send goes through Gradio's relay. The link ends when this program does, after a week at the latest.\
 """
 NO_SIGN_IN = f"Nobody has to sign in: set {USERS} to name:password to change that."
 
@@ -59,19 +59,25 @@ def start(
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     try:
+        from client.page.access import signed_in
         from client.page.blocks import blocks, head
         from client.page.handlers import Handlers
         from client.page.peaks import peaks_route
         from client.page.routes import routes
-        from client.page.access import signed_in
         from client.page.theme import theme
         from client.page.uploads import upload_routes
     except ModuleNotFoundError as error:
-        raise PageNotStarted(f"the page needs what `pip install 'immersivaudio[ui]'` installs ({error.name})") from error
+        raise PageNotStarted(
+            f"the page needs what `pip install 'immersivaudio[ui]'` installs ({error.name})"
+        ) from error
 
     handlers = Handlers(server)
     page = blocks(handlers)
-    own = [*routes(handlers.client), *upload_routes(handlers.client, signed_in), peaks_route(handlers.client, signed_in)]
+    own = [
+        *routes(handlers.client),
+        *upload_routes(handlers.client, signed_in),
+        peaks_route(handlers.client, signed_in),
+    ]
     try:
         _, address, link = page.launch(
             server_name=host,

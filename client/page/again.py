@@ -5,11 +5,18 @@ Only what follows from the change is computed. The same words again are another 
 
 from typing import Any, Literal
 
-from models.record import Edits, FrameDescriptionEdit, PromptEnhancementEdit, Run, ScenePromptsEdit, SceneText, StemKind
+from models.record import (
+    MOST_TAKES,
+    Edits,
+    FrameDescriptionEdit,
+    PromptEnhancementEdit,
+    Run,
+    ScenePromptsEdit,
+    SceneText,
+    StemKind,
+)
 
 Part = Literal["music", "sounds", "both"]
-
-MOST_TAKES = 999
 
 
 def kinds(run: Run, part: Part) -> tuple[StemKind, ...]:
@@ -32,7 +39,7 @@ def scene_edits(run: Run, scene: int, part: Part, *, music_prompt: str | None, s
         if now and now != before:
             changed[f"{name}_prompt"] = now
         else:
-            changed[f"{name}_take"] = (take + 1) % (MOST_TAKES + 1)
+            changed[f"{name}_take"] = _next(take)
     return Edits(prompt_enhancement=PromptEnhancementEdit(scenes=(ScenePromptsEdit.model_validate(changed),)))
 
 
@@ -42,8 +49,11 @@ def stem_edits(run: Run, part: Part) -> Edits:
     if prompts is None:
         raise ValueError("The run came to its end before it had prompts.")
     names = {"music": "music_take", "sounds": "sound_take"}
-    takes = [{names[kind]: (getattr(scene, names[kind]) + 1) % (MOST_TAKES + 1) for kind in kinds(run, part)} for scene in prompts.scenes]
-    scenes = tuple(ScenePromptsEdit.model_validate({"scene": number, **one}) for number, one in enumerate(takes))
+    wanted = [names[kind] for kind in kinds(run, part)]
+    scenes = tuple(
+        ScenePromptsEdit.model_validate({"scene": number, **{name: _next(getattr(scene, name)) for name in wanted}})
+        for number, scene in enumerate(prompts.scenes)
+    )
     return Edits(prompt_enhancement=PromptEnhancementEdit(scenes=scenes))
 
 
@@ -54,3 +64,7 @@ def described_edits(run: Run, scene: int, text: str) -> Edits:
     if described is None or not text or text == described.scenes[scene].text:
         raise ValueError("Change the description first: nothing would follow from the same words.")
     return Edits(frame_description=FrameDescriptionEdit(scenes=(SceneText(scene=scene, text=text),)))
+
+
+def _next(take: int) -> int:
+    return (take + 1) % (MOST_TAKES + 1)

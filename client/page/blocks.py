@@ -1,11 +1,12 @@
 """The page's layout, and which click does what."""
 
 from pathlib import Path
+from typing import Literal
 
 import gradio as gr
 
-from client.page.elements import Intake, RunView, Scenes, Studio, plain
-from client.page.form import Form, Kind, form
+from client.page import elements
+from client.page.form import Form, form
 from client.page.handlers import Handlers
 
 TITLE = "Immersivaudio"
@@ -15,15 +16,16 @@ STYLES = ("page.css", "studio.css", "intake.css")
 AGAIN_SECONDS = 4.0
 """How often a service that is not there is looked for."""
 
-EXAMPLES: dict[Kind, list[dict[str, str]]] = {
-    "video": [
-        {"name": "Sea at dusk", "url": "studio/static/examples/sea.mp4"},
-        {"name": "Two scenes", "url": "studio/static/examples/two-scenes.mp4"},
-    ],
-    "image": [
-        {"name": "Hills", "url": "studio/static/examples/hills.jpg"},
-        {"name": "Fire", "url": "studio/static/examples/fire.jpg"},
-    ],
+_DRAWN = "studio/static/examples/"
+EXAMPLES: dict[str, list[dict[str, str]]] = {
+    kind: [{"name": name, "url": _DRAWN + file, "picture": _DRAWN + small} for name, file, small in drawn]
+    for kind, drawn in {
+        "video": (
+            ("Sea at dusk", "sea.mp4", "sea-small.jpg"),
+            ("Hills, then the sea", "two-scenes.mp4", "two-scenes-small.jpg"),
+        ),
+        "image": (("Hills", "hills.jpg", "hills-small.jpg"), ("Fire", "fire.jpg", "fire-small.jpg")),
+    }.items()
 }
 _HEADER = f"""
 <header class="iv-header">
@@ -38,29 +40,30 @@ _HEADER = f"""
 def head() -> str:
     """What goes into the document's head. Everything comes from this page's own server."""
     styles = "".join(f'<link rel="stylesheet" href="studio/static/{name}">' for name in STYLES)
-    scripts = "".join(f'<script src="studio/static/{name}" defer></script>' for name in SCRIPTS)
+    scripts = "".join(f'<script type="module" src="studio/static/{name}"></script>' for name in SCRIPTS)
     return f'<meta name="description" content="Sound for pictures.">{styles}{scripts}'
 
 
 def blocks(handlers: Handlers) -> gr.Blocks:
     """The page. Nothing is said to the service before a browser opens it."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=False) as page:
-        gr.HTML(_HEADER, apply_default_css=False, js_on_load=None)
-        service = gr.HTML("", apply_default_css=False, js_on_load=None, elem_id="iv-service")
+        elements.html(_HEADER)
+        service = elements.html(name="iv-service")
         forms: list[Form] = []
         starts = []
         with gr.Tabs(elem_id="iv-main"):
-            for kind, label in (("video", "Video"), ("image", "Image")):
-                with gr.Tab(label, id=kind):
-                    starts.append(_from_file(kind, forms))
+            with gr.Tab("Video", id="video"):
+                starts.append(_from_file("video", forms))
+            with gr.Tab("Image", id="image"):
+                starts.append(_from_file("image", forms))
             with gr.Tab("Text", id="text"):
                 starts.append(_from_words(forms))
             with gr.Tab("History", id="history"):
-                plain("iv-history")
-        notice = gr.HTML("", apply_default_css=False, js_on_load=None, elem_id="iv-notice")
-        run_view = RunView()
+                elements.history()
+        notice = elements.html(name="iv-notice")
+        run_view = elements.run_view()
         with gr.Column(visible=False, elem_id="iv-result") as result:
-            studio, scenes, links = Studio(), Scenes(), gr.HTML("", apply_default_css=False, js_on_load=None)
+            studio, scenes, links = elements.studio(), elements.scenes(), elements.html()
         shown, drafts = gr.State(""), gr.State(False)
         told = [notice, run_view]
 
@@ -90,10 +93,12 @@ def blocks(handlers: Handlers) -> gr.Blocks:
 _MISSING = "Give a file first: choose one, record one, or take an example."
 
 
-def _from_file(kind: Kind, forms: list[Form]) -> tuple[gr.HTML, gr.Button]:
+def _from_file(kind: Literal["video", "image"], forms: list[Form]) -> tuple[gr.HTML, gr.Button]:
     with gr.Row(elem_classes="iv-columns"):
         with gr.Column(scale=3, min_width=300):
-            given = Intake(kind, label="Your video" if kind == "video" else "Your image", examples=EXAMPLES[kind])
+            given = elements.intake(
+                kind, label="Your video" if kind == "video" else "Your image", examples=EXAMPLES[kind]
+            )
         with gr.Column(scale=2, min_width=300):
             forms.append(form(kind))
             button = gr.Button("Make the sound", variant="primary", size="lg")

@@ -11,7 +11,7 @@ import gradio as gr
 from pydantic import ValidationError
 
 from client.flags import bounds
-from client.page.elements import Intake
+from client.page.elements import intake
 from client.page.presets import AS_SEEN, MOST, STYLES, joined
 from models.record import AUDIO_FORMATS, VIDEO_FORMATS, Options
 
@@ -136,8 +136,9 @@ def form(kind: Kind) -> Form:
     with gr.Accordion("Advanced", open=False, elem_classes="iv-advanced"):
         with gr.Row():
             fields |= {name: _field(name, kind) for name in _ADVANCED[kind]}
-        fields["reference"] = Intake("sound", label="A sound to sound like")
-        fields["reference_weight"] = _field("reference_weight", kind)
+        if kind != "text":  # the service takes a reference beside a file alone
+            fields["reference"] = intake("sound", label="A sound to sound like")
+            fields["reference_weight"] = _field("reference_weight", kind)
     return Form(fields)
 
 
@@ -171,7 +172,15 @@ _CHOICES: dict[str, Callable[[Kind], list[tuple[str, str]]]] = {
     "format": _formats,
     "stem_format": lambda _: [("flac", "flac"), ("wav", "wav")],
 }
-_FINE = {"crossing_seconds", "original", "stereo_width", "fade_in_seconds", "fade_out_seconds", "reference_weight", "seconds"}
+_FINE = {
+    "crossing_seconds",
+    "original",
+    "stereo_width",
+    "fade_in_seconds",
+    "fade_out_seconds",
+    "reference_weight",
+    "seconds",
+}
 _EXAMPLES = {
     "music_prompt": "slow solo piano, hopeful",
     "sound_prompt": "small waves, gulls far away",

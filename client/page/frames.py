@@ -41,7 +41,7 @@ def _shown(count: int, chosen: list[int]) -> list[int]:
 def _mark(scene: int | None, several: bool) -> str:
     if scene is None:
         return ""
-    return f"Chosen for scene {scene}" if several else "Chosen"
+    return f"Chosen for scene {scene + 1}" if several else "Chosen"
 
 
 def _figure(frame: Frame, index: int, found: FrameObjects | None, mark: str) -> str:

@@ -74,8 +74,8 @@ class Handlers:
             def ask(on_busy: OnBusy) -> Awaitable[Run]:
                 if not text.strip():
                     raise ValueError("Say in a few words what is to be heard.")
-                options, reference = form.read(values)
-                return self.client().submit_text(text.strip(), options, reference=reference, on_busy=on_busy)
+                options, _ = form.read(values)
+                return self.client().submit_text(text.strip(), options, on_busy=on_busy)
 
             async for told in _telling(ask):
                 yield told

@@ -25,7 +25,9 @@ STYLES = {
     "Bright": Style("bright and upbeat, acoustic guitar, light percussion, 115 bpm", "lively sounds", "dark, sad"),
     "Documentary": Style("restrained underscore, marimba and soft strings", "natural ambience, close up", "vocals"),
     "Aerial": Style("airy, spacious strings and synthesizer, rising", "wind at height, distant nature", "traffic"),
-    "Underwater": Style("slow deep drones, glassy bells, floating", "muffled underwater ambience, bubbles", "birds, wind"),
+    "Underwater": Style(
+        "slow deep drones, glassy bells, floating", "muffled underwater ambience, bubbles", "birds, wind"
+    ),
     "Tense": Style("tense pulsing synthesizer, low drones, sparse hits", "uneasy room tone", "cheerful"),
     "Retro": Style("analogue synthesizers, steady drum machine, 1980s", "", "orchestra"),
 }

@@ -27,7 +27,11 @@ def studio(run: Run) -> dict[str, Any] | None:
     return {
         "title": printable(came.name),
         "kind": "video" if made.format in VIDEO_FORMATS else "audio",
-        "result": {"url": _url(run, result_name(run)), "type": _TYPES[made.format], "name": _file_name(run, made.format)},
+        "result": {
+            "url": _url(run, result_name(run)),
+            "type": _TYPES[made.format],
+            "name": _file_name(run, made.format),
+        },
         "audio": _url(run, "audio") if made.files.mix else None,
         "poster": f"studio/files/{quote(run.record.selected.path)}" if run.record.selected else None,
         "seconds": made.duration_seconds,
@@ -46,7 +50,7 @@ def studio(run: Run) -> dict[str, Any] | None:
 
 
 def editable(run: Run, *, drafts: bool) -> dict[str, Any] | None:
-    """What `<iv-scenes>` shows; None for a run that came to no prompts. `drafts`: the service has both, drafts and the real thing."""
+    """What `<iv-scenes>` shows; None for a run that came to no prompts. `drafts`: the service has more than drafts."""
     record, options = run.record, run.record.video_input.options
     prompts = record.prompt_enhancement
     if prompts is None or run.ended_at is None:
@@ -79,7 +83,7 @@ def downloads(run: Run) -> str:
     if made is None or run.status != "finished":
         return ""
     stems = stem_endings(run)
-    files = {"The result": (result_name(run), made.format)}
+    files: dict[str, tuple[str, str]] = {"The result": (result_name(run), made.format)}
     files |= {_label(name): (name, ending) for name, ending in stems.items()}
     if made.files.descriptions:
         files["What was seen, as subtitles"] = ("descriptions", "vtt")

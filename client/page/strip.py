@@ -8,6 +8,7 @@ from html import escape
 
 from client.findings import draft_note, findings, how_far, models, origin, printable, retried, seconds_taken
 from client.page.frames import thumbnails
+from client.page.scenes import scene_lines
 from client.page.words import Trouble, of_run
 from client.protocol import next_state
 from client.working import at_work
@@ -72,7 +73,8 @@ class Strip:
         `sections`: HTML by section, in order; `say`: a sentence for those who do not see it; `name`, `media`, `status`.
         """
         run = self._there()
-        sections = {"head": _head(run), **{module: self._section(run, module) for module in run.record.modules}}
+        sections: dict[str, str] = {"head": _head(run)}
+        sections |= {module: self._section(run, module) for module in run.record.modules}
         fresh = {name: html for name, html in sections.items() if self._told.get(name) != html}
         self._told = sections
         say, self._say = self._say, ""
@@ -115,8 +117,8 @@ class Strip:
             return _paragraphs([of_run(run).sentence], "iv-bad")
         if module == "frame_extraction" or (module == "video_input" and run.record.video_input.media == "image"):
             return _paragraphs(findings(run.record, module)) + thumbnails(run.record)
-        if module == "prompt_enhancement" and run.record.prompt_enhancement:
-            return _labelled(findings(run.record, module))
+        if lines := scene_lines(run.record, module):
+            return lines
         return _paragraphs(findings(run.record, module)) + self._working(run, module)
 
     def _working(self, run: Run, module: Module) -> str:
@@ -173,9 +175,3 @@ def _bar(run: Run, progress: Progress) -> str:
 def _paragraphs(lines: Iterable[str], kind: str = "") -> str:
     start = f'<p class="{kind}">' if kind else "<p>"
     return "".join(f"{start}{escape(line)}</p>" for line in lines)
-
-
-def _labelled(lines: Iterable[str]) -> str:
-    """Lines that say before a colon what they are about."""
-    told = (line.partition(": ") for line in lines)
-    return "".join(f"<p><strong>{escape(label)}</strong>: {escape(text)}</p>" for label, _, text in told)

@@ -7,7 +7,6 @@ import httpx
 from client.errors import (
     ClientError,
     NotUnderstood,
-    RequestRefused,
     RunFailed,
     ServiceBusy,
     ServiceFailed,
@@ -20,6 +19,20 @@ _AGAIN = (
     "Trying again helps if that was a passing trouble; else ask whoever runs the service, whose log has the details."
 )
 _OTHER_FILE = "Give another file, or export this one anew, as an MP4 for example."
+
+_BY_KIND: tuple[tuple[type[Exception], str], ...] = (
+    (ServiceBusy, "It has more to do than it can take. Try again in a few minutes: nothing is lost."),
+    (NotUnderstood, "The page and the service may be of different versions."),
+    (ServiceUnreachable, "This page goes on trying. `make serve` starts a service on this machine."),
+    (httpx.RequestError, "This page goes on trying. `make serve` starts a service on this machine."),
+    (ServiceFailed, _AGAIN),
+)
+_BY_STATUS = {
+    401: "The page needs an API key of the service (IMMERSIVAUDIO_API_KEY) where it was started.",
+    403: "The page needs an API key of the service (IMMERSIVAUDIO_API_KEY) where it was started.",
+    413: "Give a smaller file, or a part of it.",
+    415: _OTHER_FILE,
+}
 
 
 class Trouble(NamedTuple):
@@ -34,29 +47,15 @@ class Trouble(NamedTuple):
 
 def trouble(error: Exception) -> Trouble:
     """The error in words. What nobody foresaw is told without its details, which are for the log."""
-    told = _sentence(printable(str(error)))
-    match error:
-        case RunFailed():
-            return of_run(error.run)
-        case ServiceBusy():
-            return Trouble(told, "It has more to do than it can take. Try again in a few minutes: nothing is lost.")
-        case NotUnderstood():
-            return Trouble(told, "The page and the service may be of different versions.")
-        case ServiceUnreachable() | httpx.RequestError():
-            return Trouble(told, "This page goes on trying. `make serve` starts a service on this machine.")
-        case ClientError(status=401 | 403):
-            return Trouble(
-                told, "The page needs an API key of the service (IMMERSIVAUDIO_API_KEY) where it was started."
-            )
-        case ClientError(status=413):
-            return Trouble(told, "Give a smaller file, or a part of it.")
-        case ClientError(status=415):
-            return Trouble(told, _OTHER_FILE)
-        case ServiceFailed():
-            return Trouble(told, _AGAIN)
-        case RequestRefused() | ValueError():
-            return Trouble(told, "")
-    return Trouble("Something broke in the page.", "Reload it; a run that has begun goes on, and its link still holds.")
+    if isinstance(error, RunFailed):
+        return of_run(error.run)
+    if not isinstance(error, ClientError | ValueError | httpx.RequestError):
+        return Trouble(
+            "Something broke in the page.", "Reload it; a run that has begun goes on, and its link still holds."
+        )
+    by_status = _BY_STATUS.get(getattr(error, "status", None) or 0, "")
+    advice = next((advice for kind, advice in _BY_KIND if isinstance(error, kind)), by_status)
+    return Trouble(_sentence(printable(str(error))), advice)
 
 
 def of_run(run: Run) -> Trouble:

@@ -23,7 +23,7 @@
         <section class="iv-run" aria-label="The run" hidden>
           <div class="iv-head"></div>
           <p class="iv-note" hidden></p>
-          <ol class="iv-strip"></ol>
+          <details class="iv-how" open><summary>How it is made</summary><ol class="iv-strip"></ol></details>
           <div class="iv-actions">
             <button type="button" class="iv-button" data-do="cancel">Cancel</button>
             <button type="button" class="iv-button" data-do="copy">Copy the link to this run</button>
@@ -52,7 +52,6 @@
       address.searchParams.set(PARAMETER, id);
       if (address.href !== location.href) history.pushState(null, "", address);
       this.#follow(id);
-      this.#part(".iv-run").scrollIntoView({ block: "start", behavior: calm() ? "auto" : "smooth" });
     }
 
     #part(selector) {
@@ -77,8 +76,10 @@
       this.#part(".iv-strip").replaceChildren();
       this.#part(".iv-head").replaceChildren();
       this.#part(".iv-run").hidden = false;
+      this.#part(".iv-how").open = true;
       this.#part("[data-do=cancel]").hidden = true;
       this.#note("");
+      this.#part(".iv-run").scrollIntoView({ block: "start", behavior: calm() ? "auto" : "smooth" });
       this.dispatchEvent(new CustomEvent("began", { bubbles: true, detail: { run: id } }));
       if (!ID.test(id)) {
         this.#problem({ sentence: "This link names no run.", advice: "Perhaps a part of it is missing." });
@@ -132,7 +133,8 @@
       source.close();
       this.#part("[data-do=cancel]").hidden = true;
       remember(this.#id, { name: this.#name, media: this.#media, status: told.status });
-      if (told.status !== "finished") this.#note(`${told.sentence} ${told.advice}`);
+      if (told.status === "finished") this.#part(".iv-how").open = false; // the result is what counts now
+      else this.#note(`${told.sentence} ${told.advice}`);
       this.#part("[role=status]").textContent = `${told.sentence} ${told.advice}`;
       const detail = { run: this.#id, status: told.status, media: this.#media };
       this.dispatchEvent(new CustomEvent("ended", { bubbles: true, detail }));

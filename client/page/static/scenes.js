@@ -57,13 +57,13 @@
       const several = this.#data.scenes.length > 1;
       const details = add(add(list, "li"), "details");
       details.open = this.#data.scenes.length <= 3;
-      const told = several ? `Scene ${number}, ${time(scene.start)} to ${time(scene.end)}` : "The words";
+      const told = several ? `Scene ${number + 1}, ${time(scene.start)} to ${time(scene.end)}` : "The words";
       add(details, "summary", "", told);
       const row = add(details, "div", "iv-scene");
       if (scene.picture) {
         const picture = add(row, "img");
         picture.src = scene.picture;
-        picture.alt = several ? `The frame that stands for scene ${number}` : "The chosen frame";
+        picture.alt = several ? `The frame that stands for scene ${number + 1}` : "The chosen frame";
         picture.loading = "lazy";
       }
       const words = add(row, "div", "iv-scene-words");
@@ -76,9 +76,9 @@
       const asked = (part) => () => ({
         scene: number, part, music: fields.music?.value ?? "", sounds: fields.sounds?.value ?? "",
       });
-      const where = several ? ` of scene ${number}` : "";
+      const where = several ? ` of scene ${number + 1}` : "";
       for (const part of this.#parts()) this.#button(buttons, `${PARTS[part]}${where} again`, "again", asked(part));
-      if (this.#parts().length > 1) this.#button(buttons, several ? `Scene ${number} again` : "Both again", "again", asked("both"));
+      if (this.#parts().length > 1) this.#button(buttons, several ? `Scene ${number + 1} again` : "Both again", "again", asked("both"));
       if (this.#data.described) {
         const described = field(words, "What the picture shows", scene.text, 1000);
         const more = add(words, "div", "iv-actions");

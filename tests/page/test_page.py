@@ -1,0 +1,358 @@
+"""The page as people use it: a real browser, the real page, the whole service behind it."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+
+from models.record import Run
+from tests.media_factory import Photograph, make_video, panned, photograph
+from tests.page.axe import serious
+from tests.page.browser import Visits
+from tests.page.site import Site, free_port, page, serving, settings, site
+
+MAKE = "Make the sound"
+SOON = 60_000
+PHOTOGRAPHS: tuple[Photograph, ...] = ("china", "flower")
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with site(settings(tmp_path_factory.mktemp("site"))) as found:
+        yield found
+
+
+@pytest.fixture
+def held(studio: Site) -> Iterator[Site]:
+    """Runs stay at the music until `going_on` is set."""
+    studio.going_on.clear()
+    yield studio
+    studio.going_on.set()
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six seconds, two scenes, no sound."""
+    pictures = [one for name in PHOTOGRAPHS for one in panned(photograph(name), frames=15, size=(320, 180))]
+    return make_video(tmp_path_factory.mktemp("film") / "journey.mp4", pictures=pictures, rate=5)
+
+
+async def give(shown: Page, file: Path) -> None:
+    """Choose a file on the tab that is open, and wait until it has arrived."""
+    await shown.locator("iv-intake input[type=file]:visible").first.set_input_files(file)
+    await expect(shown.locator("iv-intake:visible").first).to_contain_text("arrived", ignore_case=True, timeout=SOON)
+
+
+async def press(shown: Page, name: str) -> None:
+    await shown.get_by_role("button", name=name, exact=True).locator("visible=true").click()
+
+
+async def ended(shown: Page, studio: Site, *, status: str = "Finished") -> Run:
+    """The run that the page shows, once it has come to its end."""
+    await expect(shown.locator("iv-run .iv-head")).to_contain_text(status, timeout=SOON)
+    return studio.service.run(run_id(shown))
+
+
+def run_id(shown: Page) -> str:
+    found = re.search(r"[?&]run=([0-9a-f]{32})", shown.url)
+    assert found, shown.url
+    return found[1]
+
+
+async def test_a_video_gets_its_sound_and_everything_is_told_on_the_way(
+    studio: Site, visits: Visits, film: Path
+) -> None:
+    shown = await visits.open(studio.url)
+    await give(shown, film)
+    await press(shown, MAKE)
+    run = await ended(shown, studio)
+    assert run.record.video_input.name == "journey.mp4"
+
+    await expect(shown.locator("iv-studio video")).to_be_visible(timeout=SOON)
+    assert (
+        await shown.locator("iv-studio video").evaluate(
+            "video => video.videoWidth || new Promise(told => video.onloadeddata = () => told(video.videoWidth))"
+        )
+        == 320
+    )
+    await shown.get_by_text("How it is made").click()
+    strip = shown.locator("iv-run .iv-strip")
+    for title in ("Frames", "Objects", "Best frame", "Description", "Prompts", "Sound", "Result"):
+        await expect(strip.get_by_role("heading", name=title, exact=True)).to_be_visible()
+    assert run.record.frame_description and run.record.prompt_enhancement
+    await expect(strip).to_contain_text(run.record.frame_description.text)
+    await expect(strip).to_contain_text(run.record.prompt_enhancement.music_prompt)
+    await expect(strip).to_contain_text("sketch/music")
+    frames = strip.locator("figure img")
+    assert await frames.count() == len(run.record.pictures)
+    assert await frames.first.evaluate("image => image.decode().then(() => image.naturalWidth)") == 320
+    await expect(strip.locator("li", has_text="Chosen").locator("img")).to_have_count(1)
+    await expect(strip.locator(".iv-box").first).to_be_attached()
+
+
+async def test_what_is_asked_for_is_what_is_made(studio: Site, visits: Visits, film: Path) -> None:
+    shown = await visits.open(studio.url)
+    await give(shown, film)
+    await shown.get_by_label("Music", exact=True).first.uncheck()
+    await shown.get_by_label("Words for the sound effects").first.fill("gulls")
+    await shown.get_by_label("What to avoid").first.fill("traffic")
+    await shown.get_by_label("Replace: it is left out").first.check()
+    await shown.get_by_role("button", name="Advanced").first.click()
+    await shown.get_by_label("Seed").first.fill("7")
+    await press(shown, MAKE)
+    options = (await ended(shown, studio)).record.video_input.options
+    assert (options.music, options.sounds, options.sound_prompt) == (False, True, "gulls")
+    assert (options.negative_prompt, options.original_mode, options.seed) == ("traffic", "replace", 7)
+
+
+async def test_a_style_puts_its_words_behind_the_users_own(studio: Site, visits: Visits) -> None:
+    shown = await visits.open(studio.url)
+    await shown.get_by_role("tab", name="Image").click()
+    await shown.get_by_role("button", name="Hills").locator("visible=true").click()
+    await expect(shown.locator("iv-intake:visible").first).to_contain_text("arrived", ignore_case=True, timeout=SOON)
+    await shown.get_by_label("Words for the music").locator("visible=true").fill("a flute")
+    await shown.get_by_label("Style").locator("visible=true").click()
+    await shown.get_by_role("option", name="Calm").click()
+    await press(shown, MAKE)
+    options = (await ended(shown, studio)).record.video_input.options
+    assert options.music_prompt and options.music_prompt.startswith("a flute, calm")
+
+
+async def test_an_image_is_shown_for_as_long_as_is_asked(studio: Site, visits: Visits) -> None:
+    shown = await visits.open(studio.url)
+    await shown.get_by_role("tab", name="Image").click()
+    await shown.get_by_role("button", name="Fire").locator("visible=true").click()
+    await expect(shown.locator("iv-intake:visible").first).to_contain_text("arrived", ignore_case=True, timeout=SOON)
+    await shown.get_by_label("Length in seconds").locator("visible=true").fill("3")
+    await press(shown, MAKE)
+    run = await ended(shown, studio)
+    assert run.record.video_input.media == "image"
+    assert run.record.reconstruction and run.record.reconstruction.duration_seconds == pytest.approx(3, abs=0.1)
+    await expect(shown.locator("iv-studio video")).to_be_visible(timeout=SOON)
+
+
+async def test_words_alone_become_a_sound(studio: Site, visits: Visits) -> None:
+    shown = await visits.open(studio.url)
+    await shown.get_by_role("tab", name="Text").click()
+    await shown.get_by_label("What is to be heard").fill("rain on a tin roof")
+    await shown.get_by_label("Length in seconds").locator("visible=true").fill("3")
+    await press(shown, MAKE)
+    run = await ended(shown, studio)
+    assert run.record.video_input.media == "text"
+    assert run.record.prompt_enhancement and "rain on a tin roof" in run.record.prompt_enhancement.sound_prompt
+    await expect(shown.locator("iv-studio")).to_be_visible(timeout=SOON)
+    await expect(shown.locator("iv-studio").get_by_role("button", name="Play").first).to_be_visible()
+
+
+async def test_without_a_file_or_with_impossible_numbers_a_sentence_says_what_to_do(
+    studio: Site, visits: Visits, film: Path
+) -> None:
+    shown = await visits.open(studio.url)
+    await press(shown, MAKE)
+    await expect(shown.get_by_role("alert").filter(has_text="Give a file first")).to_be_visible()
+    await give(shown, film)
+    await shown.get_by_role("button", name="Advanced").first.click()
+    await shown.get_by_label("Steps").first.fill("9000")
+    await press(shown, MAKE)
+    await expect(
+        shown.get_by_role("alert").filter(has_text="Steps: a whole number at least 1, at most 500")
+    ).to_be_visible()
+    assert "run=" not in shown.url
+
+
+async def test_a_broken_file_is_refused_in_the_services_own_words(studio: Site, visits: Visits, tmp_path: Path) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"this is no film at all" * 100)
+    shown = await visits.open(studio.url)
+    await give(shown, tmp_path / "broken.mp4")
+    await press(shown, MAKE)
+    told = shown.locator("#iv-notice").get_by_role("alert")
+    await expect(told).to_contain_text("broken.mp4", timeout=SOON)
+    assert "Traceback" not in await told.inner_text()
+
+
+async def test_a_run_is_cancelled(held: Site, visits: Visits, film: Path) -> None:
+    shown = await visits.open(held.url)
+    await give(shown, film)
+    await press(shown, MAKE)
+    bar = shown.get_by_role("progressbar", name="Music")
+    await expect(bar).to_be_visible(timeout=SOON)
+    await expect(shown.locator("iv-run .iv-strip")).to_contain_text(re.compile(r"\d\.\d of 6\.0 s made"))
+    await press(shown, "Cancel")
+    run = await ended(shown, held, status="Cancelled")
+    assert run.status == "cancelled"
+    await expect(shown.get_by_role("button", name="Cancel", exact=True)).to_have_count(0)
+
+
+async def test_a_reload_in_the_middle_and_another_machine_see_the_same_run(
+    held: Site, visits: Visits, film: Path
+) -> None:
+    shown = await visits.open(held.url)
+    await give(shown, film)
+    await press(shown, MAKE)
+    await expect(shown.get_by_role("progressbar", name="Music")).to_be_visible(timeout=SOON)
+    await shown.reload()
+    elsewhere = await visits.open(shown.url)
+    for one in (shown, elsewhere):
+        await expect(one.locator("iv-run .iv-head")).to_contain_text("Working", timeout=SOON)
+        await expect(one.locator("iv-run figure img").first).to_be_visible()
+    held.going_on.set()
+    for one in (shown, elsewhere):
+        await ended(one, held)
+        await expect(one.locator("iv-studio video")).to_be_visible(timeout=SOON)
+
+
+async def test_one_scenes_sound_is_made_again_and_nothing_else(studio: Site, visits: Visits, film: Path) -> None:
+    shown = await visits.open(studio.url)
+    await give(shown, film)
+    await shown.get_by_role("button", name="Advanced").first.click()
+    await shown.get_by_label("Scenes").first.click()
+    await shown.get_by_role("option", name="2", exact=True).click()
+    await press(shown, MAKE)
+    first = await ended(shown, studio)
+    assert len(first.record.scenes) == 2
+
+    words = shown.locator("iv-scenes li").nth(1).get_by_label("Sound effects: the whole prompt")
+    await words.fill("A storm at night.", timeout=SOON)
+    await press(shown, "Sound effects of scene 2 again")
+    await expect(shown).not_to_have_url(re.compile(first.id), timeout=SOON)
+    second = await ended(shown, studio)
+    assert second.rerun_of == first.id
+    before, after = first.record.prompt_enhancement, second.record.prompt_enhancement
+    assert before and after
+    assert after.scenes[1].sound_prompt == "A storm at night."
+    assert (after.scenes[0], after.scenes[1].music_prompt) == (before.scenes[0], before.scenes[1].music_prompt)
+    made = {stem.kind: stem for stem in second.record.audio_generation.stems} if second.record.audio_generation else {}
+    assert (made["music"].origin, made["sounds"].origin) == ("cached", "computed")
+
+    await expect(shown.locator("iv-scenes li").nth(1)).to_contain_text("Scene 2", timeout=SOON)
+    await press(shown, "Music of scene 1 again")
+    await expect(shown).not_to_have_url(re.compile(second.id), timeout=SOON)
+    third = await ended(shown, studio)
+    takes = third.record.prompt_enhancement
+    assert takes and [scene.music_take for scene in takes.scenes] == [1, 0]
+    assert takes.scenes[1].sound_prompt == "A storm at night."
+
+
+async def test_a_mix_is_kept(studio: Site, visits: Visits, film: Path) -> None:
+    run = studio.service.wait(studio.service.submit(film).id)
+    shown = await visits.open(studio.link(run.id))
+    await shown.locator("iv-studio").get_by_text("Mixer").click(timeout=SOON)
+    await shown.get_by_role("slider", name=re.compile("Music")).last.fill("-6")
+    await press(shown, "Keep this mix")
+    await expect(shown).not_to_have_url(re.compile(run.id), timeout=SOON)
+    again = await ended(shown, studio)
+    assert again.rerun_of == run.id
+    assert again.record.video_input.options.music_volume_db == pytest.approx(-6)
+
+
+async def test_what_was_made_is_downloaded(studio: Site, visits: Visits, film: Path) -> None:
+    run = studio.service.wait(studio.service.submit(film).id)
+    shown = await visits.open(studio.link(run.id))
+    for label, name in (("The result", "journey.immersivaudio.mp4"), ("Music", "journey.immersivaudio.music.flac")):
+        async with shown.expect_download() as waiting:
+            await shown.locator(".iv-downloads").get_by_role("link", name=label, exact=True).click(timeout=SOON)
+        file = await waiting.value
+        assert file.suggested_filename == name
+        assert (await file.path()).stat().st_size > 10_000
+    async with shown.expect_download() as waiting:
+        await shown.get_by_role("link", name="The record of the run").click()
+    assert json.loads((await (await waiting.value).path()).read_text())["id"] == run.id
+
+
+async def test_the_history_is_this_browsers_own(studio: Site, visits: Visits, film: Path) -> None:
+    run = studio.service.wait(studio.service.submit(film).id)
+    shown = await visits.open(studio.link(run.id))
+    await ended(shown, studio)
+    await press(shown, "Close")
+    await expect(shown.locator("iv-run .iv-head")).to_be_hidden()
+    assert "run=" not in shown.url
+    await shown.get_by_role("tab", name="History").click()
+    await shown.locator("iv-history").get_by_role("link", name="journey.mp4").click()
+    await ended(shown, studio)
+    assert run_id(shown) == run.id
+    shown.on("dialog", lambda dialog: dialog.accept())
+    await shown.get_by_role("button", name="Delete journey.mp4 and all that was made of it").click()
+    await expect(shown.locator("iv-history")).to_contain_text("No runs yet")
+    stranger = await visits.open(studio.link(run.id))
+    await expect(stranger.locator("iv-run")).to_contain_text(f"There is no run {run.id}", timeout=SOON)
+
+
+async def test_a_service_that_is_not_there_is_waited_for(visits: Visits, tmp_path: Path) -> None:
+    port = free_port()
+    with page(f"http://127.0.0.1:{port}") as url:
+        shown = await visits.open(url)
+        await expect(shown.locator("#iv-service")).to_contain_text("No service answers", timeout=SOON)
+        with serving(settings(tmp_path), port=port):
+            await expect(shown.locator("#iv-service")).to_contain_text("Drafts", timeout=SOON)
+
+
+async def test_a_busy_service_is_asked_again(visits: Visits, tmp_path: Path, film: Path) -> None:
+    with site(settings(tmp_path, runs={"waiting": 0, "at_once": 1})) as busy:
+        busy.going_on.clear()
+        try:
+            held = busy.service.submit(film)
+            shown = await visits.open(busy.url)
+            await give(shown, film)
+            await press(shown, MAKE)
+            await expect(shown.locator("#iv-notice")).to_contain_text("The service is busy", timeout=SOON)
+        finally:
+            busy.going_on.set()
+        busy.service.wait(held.id)
+        run = await ended(shown, busy)
+        assert run.id != held.id
+
+
+@pytest.mark.parametrize("tab", ["Video", "Image", "Text", "History"])
+async def test_nothing_on_a_tab_keeps_people_out(studio: Site, visits: Visits, tab: str) -> None:
+    for dark in (False, True):
+        shown = await visits.open(studio.url, size="phone" if dark else "desktop", dark=dark)
+        await shown.get_by_role("tab", name=tab).click()
+        if tab in ("Video", "Image", "Text"):
+            await shown.get_by_role("button", name="Advanced").locator("visible=true").click()
+        assert await serious(shown) == []
+
+
+async def test_a_result_keeps_nobody_out_and_fits_a_phone(studio: Site, visits: Visits, film: Path) -> None:
+    run = studio.service.wait(studio.service.submit(film).id)
+    for dark in (False, True):
+        shown = await visits.open(studio.link(run.id), size="phone", dark=dark)
+        await expect(shown.locator("iv-studio video")).to_be_visible(timeout=SOON)
+        await shown.get_by_text("How it is made").click()
+        assert await serious(shown) == []
+        assert await shown.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+@pytest.mark.parametrize("tab", ["Video", "Image", "Text", "History"])
+async def test_a_phone_shows_every_tab_without_scrolling_sideways(studio: Site, visits: Visits, tab: str) -> None:
+    shown = await visits.open(studio.url, size="phone")
+    await shown.get_by_role("tab", name=tab).click()
+    assert await shown.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+async def test_the_keyboard_is_enough(studio: Site, visits: Visits) -> None:
+    shown = await visits.open(studio.url)
+    await to(shown, "Text")
+    await shown.keyboard.press("Enter")
+    await expect(shown.get_by_label("What is to be heard")).to_be_visible()
+    await to(shown, "What is to be heard")
+    await shown.keyboard.type("a stream in a forest")
+    await to(shown, MAKE)
+    await shown.keyboard.press("Enter")
+    run = await ended(shown, studio)
+    assert run.record.prompt_enhancement and "a stream in a forest" in run.record.prompt_enhancement.music_prompt
+
+
+async def to(shown: Page, name: str) -> None:
+    """Press Tab until what has the focus has this name."""
+    for _ in range(60):
+        await shown.keyboard.press("Tab")
+        focused = "document.activeElement"
+        told = await shown.evaluate(
+            f"{focused}.labels?.[0]?.innerText ?? {focused}.ariaLabel ?? {focused}.innerText ?? ''"
+        )
+        if name in told:
+            return
+    raise AssertionError(f"the focus never came to {name!r}")
