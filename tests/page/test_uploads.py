@@ -17,6 +17,7 @@ from client.page.uploads import PART_BYTES, upload_routes
 from serve.settings import AppSettings
 from tests.client.fake import Fake, serving
 from tests.page.browser import listening
+from tests.page.uploading import Line, routes_to
 from tests.serve.local import local_http
 
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -181,8 +182,7 @@ async def test_a_part_that_is_too_large_is_not_read_to_its_end(fake: Fake) -> No
 
 
 async def test_what_came_before_the_connection_broke_is_kept(fake: Fake) -> None:
-    service = AsyncImmersivaudioClient(fake.url)
-    with listening(Starlette(routes=upload_routes(lambda: service, lambda request: True))) as url:
+    with listening(Starlette(routes=routes_to(fake.url, Line()))) as url:
         async with httpx.AsyncClient(base_url=url, headers=TUS) as page:
             path = await begun(page, 300_000)
         host, port = url.removeprefix("http://").split(":")
