@@ -1,5 +1,6 @@
 """What went wrong, as people understand it: the service's own sentence, and what to do about it."""
 
+import re
 from typing import NamedTuple
 
 import httpx
@@ -19,6 +20,8 @@ _AGAIN = (
     "Trying again helps if that was a passing trouble; else ask whoever runs the service, whose log has the details."
 )
 _OTHER_FILE = "Give another file, or export this one anew, as an MP4 for example."
+
+_NAME = re.compile(r"\S+\.\w+:")
 
 _BY_KIND: tuple[tuple[type[Exception], str], ...] = (
     (ServiceBusy, "It has more to do than it can take. Try again in a few minutes: nothing is lost."),
@@ -67,6 +70,7 @@ def of_run(run: Run) -> Trouble:
 
 
 def _sentence(text: str) -> str:
-    """With a capital letter and a full stop."""
+    """With a full stop, and a capital letter where it does not begin with a file's name."""
     text = text.strip() or "no reason was given"
-    return text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?", "…")) else ".")
+    first = text[0] if _NAME.match(text) else text[0].upper()
+    return first + text[1:] + ("" if text.endswith((".", "!", "?", "…")) else ".")

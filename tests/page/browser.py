@@ -75,15 +75,23 @@ class Visits:
     _contexts: list[BrowserContext] = field(default_factory=list)
 
     async def open(
-        self, url: str = "about:blank", *, size: Size = "desktop", dark: bool = False, still: bool = False
+        self,
+        url: str = "about:blank",
+        *,
+        size: Size = "desktop",
+        dark: bool = False,
+        still: bool = False,
+        scale: int = 1,
     ) -> Page:
-        """A page at this address, in a fresh context. still: the user asks for reduced motion."""
+        """A page at this address, in a fresh context. still: the user asks for reduced motion; scale: the screen's pixels in one
+        of the page's."""
         width, height = _SIZES[size]
         phone = size == "phone"
         context = await self.browser.new_context(
             viewport={"width": width, "height": height},
             has_touch=phone,
             is_mobile=phone,
+            device_scale_factor=scale,
             color_scheme="dark" if dark else "light",
             reduced_motion="reduce" if still else "no-preference",
         )

@@ -1,0 +1,208 @@
+"""Photographs the page in each of its states, at desktop and at phone size, into `docs/img/`. `make screenshots` runs it.
+
+The service is the whole one with its drafts, the material the page's own examples. A state that never comes ends the program with an
+error.
+"""
+
+import asyncio
+import io
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from PIL import Image
+from playwright.async_api import Browser, Locator, Page, expect
+
+from models.record import Options, Run
+from tests.page.browser import STATIC, Size, Visits, browser_at, browser_path
+from tests.page.site import Site, free_port, page, settings, site
+
+PICTURES = Path(__file__).parents[2] / "docs/img"
+MOST_BYTES = 250_000
+EXAMPLES = STATIC / "examples"
+WANTED = Options(scenes=2, candidates=2, keep_candidates=True, seed=7)
+SOON = 60_000
+_ABOVE = 16
+"""Pixels between the top of a picture and what it shows."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Opens pages of one size, and photographs them."""
+
+    visits: Visits
+    size: Size
+
+    async def open(self, url: str, *, dark: bool = False) -> Page:
+        shown = await self.visits.open(
+            url, size=self.size, dark=dark, still=True, scale=2 if self.size == "phone" else 1
+        )
+        await expect(shown.get_by_role("heading", name="Immersivaudio")).to_be_visible(timeout=SOON)
+        return shown
+
+    async def take(self, state: str, shown: Page, *, top: Locator | None = None) -> None:
+        """Photograph what the window shows once `top`, else the page's beginning, is at its upper end."""
+        await (top or shown.locator("body")).first.evaluate(_TO_TOP, _ABOVE if top else 0)
+        await shown.evaluate(_PICTURES_THERE)
+        small = _small(await shown.screenshot(animations="disabled", caret="hide"))
+        if len(small) > MOST_BYTES:
+            raise ValueError(
+                f"the picture of {state} at {self.size} size has {len(small)} bytes: {MOST_BYTES} are allowed"
+            )
+        (PICTURES / f"page-{state}-{self.size}.png").write_bytes(small)
+        print(f"page-{state}-{self.size}.png: {len(small) // 1000} kB", flush=True)
+
+
+_TO_TOP = "(element, above) => window.scrollTo(0, element.getBoundingClientRect().top + window.scrollY - above)"
+# Of those that are seen. A video shows its first frame or its poster.
+_PICTURES_THERE = """async () => {
+  const seen = [...document.images].filter((one) => one.checkVisibility() && one.getBoundingClientRect().top < innerHeight);
+  await Promise.all(seen.map((one) => one.decode().catch(() => {})));
+  await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+}"""
+
+
+def _small(png: bytes) -> bytes:
+    """The same in as many colours as a page of text and a few pictures needs."""
+    told = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(told, "PNG", optimize=True)
+    return told.getvalue()
+
+
+async def before(camera: Camera, url: str, folder: Path) -> None:
+    """What there is before a run: the forms, and what is said of a file that is none."""
+    shown = await camera.open(url)
+    await expect(shown.locator("#iv-service")).to_contain_text("Drafts", timeout=SOON)
+    await camera.take("start", shown)
+
+    await _give(shown, EXAMPLES / "two-scenes.mp4")
+    await camera.take("given", shown, top=shown.get_by_role("tablist"))
+    await shown.get_by_role("button", name="Advanced").first.click()
+    await expect(shown.get_by_label("Seed").first).to_be_visible()
+    await camera.take("advanced", shown, top=shown.locator(".iv-advanced").first)
+
+    await shown.get_by_role("tab", name="Image").click()
+    await _give(shown, EXAMPLES / "fire.jpg")
+    await camera.take("image", shown, top=shown.get_by_role("tablist"))
+    await shown.get_by_role("tab", name="Text").click()
+    await shown.get_by_label("What is to be heard").fill("Rain on a tin roof, a slow piano in the next room")
+    await camera.take("text", shown, top=shown.get_by_role("tablist"))
+
+    shown = await camera.open(url)
+    await _give(shown, folder / "broken.mp4")
+    await shown.get_by_role("button", name="Make the sound").locator("visible=true").click()
+    told = shown.locator("#iv-notice").get_by_role("alert")
+    await expect(told).to_contain_text("broken.mp4", timeout=SOON)
+    await told.scroll_into_view_if_needed()
+    await camera.take("refused", shown, top=_one_of(shown, camera.size))
+
+
+def _one_of(shown: Page, size: Size) -> Locator:
+    """On a phone the end of the form, above the notice."""
+    wide = shown.get_by_role("tablist")
+    return shown.locator("iv-intake").first if size == "desktop" else wide
+
+
+async def _give(shown: Page, file: Path) -> None:
+    await shown.locator("iv-intake input[type=file]:visible").first.set_input_files(file)
+    await expect(shown.locator("iv-intake:visible").first).to_contain_text("arrived", ignore_case=True, timeout=SOON)
+
+
+async def during(camera: Camera, shown: Page) -> None:
+    """A run whose music is being made."""
+    await expect(shown.get_by_role("progressbar", name="Music")).to_be_visible(timeout=SOON)
+    await camera.take("running", shown, top=shown.locator(".iv-run"))
+
+
+async def after(camera: Camera, shown: Page) -> None:
+    """What a run leaves: the result, its mixer and candidates, its scenes' words."""
+    studio = shown.locator("iv-studio")
+    await expect(studio.locator("video")).to_be_visible(timeout=SOON)
+    await expect(studio.locator(".ivs-strip path").first).to_be_attached(timeout=SOON)
+    await camera.take("result", shown, top=studio)
+    await studio.get_by_text("Mixer").click()
+    await camera.take("mixer", shown, top=studio.locator(".ivs-scenes"))
+    await camera.take("candidates", shown, top=studio.locator(".ivs-candidates"))
+    await camera.take("scenes", shown, top=shown.locator("iv-scenes"))
+
+
+async def history(camera: Camera, shown: Page, links: list[str]) -> None:
+    """The page's memory, after several runs."""
+    for link in links:
+        await shown.goto(link)
+        await expect(shown.locator("iv-run .iv-head")).to_contain_text("Finished", timeout=SOON)
+    await shown.get_by_role("button", name="Close", exact=True).click()
+    await shown.get_by_role("tab", name="History").click()
+    await expect(shown.locator("iv-history li")).to_have_count(len(links) + 1)
+    await camera.take("history", shown)
+
+
+async def in_the_dark(camera: Camera, link: str) -> None:
+    shown = await camera.open(link, dark=True)
+    await expect(shown.locator("iv-studio video")).to_be_visible(timeout=SOON)
+    await expect(shown.locator("iv-studio .ivs-strip path").first).to_be_attached(timeout=SOON)
+    await camera.take("dark", shown, top=shown.locator("iv-studio"))
+
+
+async def nobody_there(cameras: list[Camera]) -> None:
+    with page(f"http://127.0.0.1:{free_port()}") as url:
+        for camera in cameras:
+            shown = await camera.open(url)
+            await expect(shown.locator("#iv-service")).to_contain_text("No service answers", timeout=SOON)
+            await camera.take("away", shown)
+
+
+async def photograph(cameras: list[Camera], studio: Site, folder: Path) -> None:
+    """All states. The first run is held while it is photographed; others are made beside it for the history."""
+    (folder / "broken.mp4").write_bytes(b"this is no film at all" * 100)
+    for camera in cameras:
+        await before(camera, studio.url, folder)
+    await nobody_there(cameras)
+
+    others = [studio.service.wait(run.id) for run in _others(studio)]
+    studio.going_on.clear()
+    link = studio.link(studio.service.submit(EXAMPLES / "two-scenes.mp4", WANTED, name="Hills, then the sea.mp4").id)
+    pages = [await camera.open(link) for camera in cameras]
+    for camera, shown in zip(cameras, pages, strict=True):
+        await during(camera, shown)
+    studio.going_on.set()
+    for camera, shown in zip(cameras, pages, strict=True):
+        await after(camera, shown)
+        await history(camera, shown, [studio.link(run.id) for run in others])
+        await in_the_dark(camera, link)
+
+
+def _others(studio: Site) -> list[Run]:
+    return [
+        studio.service.submit(EXAMPLES / "fire.jpg", Options(seconds=4), name="Fire.jpg"),
+        studio.service.submit_text("Rain on a tin roof", Options(seconds=4)),
+    ]
+
+
+@asynccontextmanager
+async def visiting(browser: Browser) -> AsyncIterator[Visits]:
+    visits = Visits(browser)
+    yield visits
+    await visits.close()
+    if visits.errors or visits.foreign:
+        raise RuntimeError(f"on the way: {visits.errors + visits.foreign}")
+
+
+async def main() -> None:
+    began = time.monotonic()
+    path = browser_path()
+    if path is None:
+        sys.exit("no browser here: install Debian's chromium")
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory() as name, site(settings(Path(name))) as studio:
+        async with browser_at(path) as browser, visiting(browser) as visits:
+            await photograph([Camera(visits, "desktop"), Camera(visits, "phone")], studio, Path(name))
+    print(f"after {time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
