@@ -13,12 +13,14 @@ from client.errors import ClientError
 
 if TYPE_CHECKING:
     import gradio as gr
+    from starlette.middleware import Middleware
 
 USERS = "IMMERSIVAUDIO_UI_USERS"
 """Environment variable: `name:password`, several with commas. There is no flag: every user of a machine sees the arguments of
 every process."""
 
 PORT = 7860
+_LOOPBACK = ["127.0.0.1", "localhost"]
 _ICON = Path(__file__).parent / "page" / "static" / "icon-512.png"
 
 SHARED = """\
@@ -85,7 +87,8 @@ def start(
             share=share,
             auth=allowed or None,
             auth_message="Sign in to make sound.",
-            app_kwargs={"routes": own},
+            app_kwargs={"routes": own, "middleware": _strangers(host, share)},
+            max_file_size="1kb",  # files come in through routes of our own
             theme=theme(),
             head=head(),
             favicon_path=str(_ICON),
@@ -106,3 +109,13 @@ def start(
     if wait:
         page.block_thread()
     return page
+
+
+def _strangers(host: str, share: bool) -> "list[Middleware]":
+    """A page for this machine alone answers to this machine's names alone: another site's name may be made to lead here."""
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    if share or host not in _LOOPBACK:
+        return []
+    return [Middleware(TrustedHostMiddleware, allowed_hosts=_LOOPBACK)]

@@ -90,7 +90,7 @@ def blocks(handlers: Handlers) -> gr.Blocks:
     return page
 
 
-_MISSING = "Give a file first: choose one, record one, or take an example."
+_MISSING = "Give a file first (choose one, record one, or take an example), and wait until all of it has arrived."
 
 
 def _from_file(kind: Literal["video", "image"], forms: list[Form]) -> tuple[gr.HTML, gr.Button]:

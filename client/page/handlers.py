@@ -39,11 +39,6 @@ class Handlers:
             self._client = AsyncImmersivaudioClient(self.server, api_key=os.environ.get(API_KEY) or None)
         return self._client
 
-    async def close(self) -> None:
-        """Give back the connections."""
-        if self._client is not None:
-            await self._client.aclose()
-
     async def welcome(self) -> tuple[str, bool, bool]:
         """What is told of the service; whether it is there; whether it has drafts beside the real thing."""
         try:

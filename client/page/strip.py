@@ -5,6 +5,7 @@ Names, descriptions and messages come from files and models that nobody here wro
 
 from collections.abc import Iterable
 from html import escape
+from typing import TypedDict
 
 from client.findings import draft_note, findings, how_far, models, origin, printable, retried, seconds_taken
 from client.page.frames import thumbnails
@@ -40,6 +41,18 @@ _STATUS = {
 }
 
 
+class Changes(TypedDict):
+    """What a browser is told of a run."""
+
+    sections: dict[str, str]
+    """HTML by section, in order, of those that changed."""
+    say: str
+    """A sentence for those who do not see it."""
+    name: str
+    media: str
+    status: str
+
+
 class Strip:
     """One run, told to one browser."""
 
@@ -67,11 +80,8 @@ class Strip:
         elif isinstance(message, Started):
             self._progress.clear()  # whoever takes over begins anew with what was in hand
 
-    def changes(self) -> dict[str, object]:
-        """What is to be shown now and was not before.
-
-        `sections`: HTML by section, in order; `say`: a sentence for those who do not see it; `name`, `media`, `status`.
-        """
+    def changes(self) -> Changes:
+        """What is to be shown now and was not before."""
         run = self._there()
         sections: dict[str, str] = {"head": _head(run)}
         sections |= {module: self._section(run, module) for module in run.record.modules}
@@ -79,14 +89,7 @@ class Strip:
         self._told = sections
         say, self._say = self._say, ""
         came = run.record.video_input
-        return {
-            "sections": fresh,
-            "order": list(sections),
-            "say": say,
-            "name": came.name,
-            "media": came.media,
-            "status": run.status,
-        }
+        return Changes(sections=fresh, say=say, name=came.name, media=came.media, status=run.status)
 
     def ending(self) -> dict[str, object]:
         """How the run ended, and what helps where that was not well."""

@@ -40,8 +40,8 @@ class Site:
 
 
 @contextmanager
-def site(settings: AppSettings) -> Iterator[Site]:
-    with serving(settings) as address, page(address) as url, ImmersivaudioClient(address) as service:
+def site(settings: AppSettings, *, users: str = "") -> Iterator[Site]:
+    with serving(settings) as address, page(address, users=users) as url, ImmersivaudioClient(address) as service:
         found = Site(url, service)
         found.going_on.set()
         with held_up(found.going_on):

@@ -83,7 +83,7 @@ export class Given {
     const frame = el("div", { class: "ivi-preview" }, shown);
     shown.addEventListener("error", () => {
       if (!shown.hasAttribute("src")) return;
-      frame.replaceChildren(el("p", { class: "ivi-quiet" }, "This browser cannot show it. That says nothing about what can be made of it."));
+      frame.replaceChildren(el("p", { class: "ivi-quiet" }, `This browser cannot ${kind === "sound" ? "play" : "show"} it. That says nothing about what can be made of it.`));
     });
     shown.addEventListener(tag === "img" ? "load" : "loadedmetadata", () => this.#know(shown));
     return frame;

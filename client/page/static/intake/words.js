@@ -6,7 +6,7 @@ const MOVING = ["gif", "webp", "apng"]; // pictures that may move
 export const KINDS = {
   video: {
     drop: "Drop a video here",
-    taken: "videos (MP4, MOV, MKV, WebM …)",
+    taken: "videos (MP4, MOV, MKV, WebM and others)",
     what: "a video",
     accept: ["video/*", ".mkv", ".mts", ".m2ts", ".mxf", ".gif", ".webp", ".apng"],
     types: /^(video\/|image\/(gif|webp|apng)$|application\/(ogg|mxf|x-matroska)$)/,
@@ -15,7 +15,7 @@ export const KINDS = {
   },
   image: {
     drop: "Drop a picture here",
-    taken: "pictures (JPEG, PNG, WebP, HEIC, TIFF …)",
+    taken: "pictures (JPEG, PNG, WebP, HEIC, TIFF and others)",
     what: "a picture",
     accept: ["image/*", ".heic", ".heif", ".avif"],
     types: /^image\//,
@@ -24,7 +24,7 @@ export const KINDS = {
   },
   sound: {
     drop: "Drop a sound here",
-    taken: "sounds, and videos that have one (MP3, WAV, FLAC, MP4 …)",
+    taken: "sounds, and videos that have one (MP3, WAV, FLAC, MP4 and others)",
     what: "a sound",
     accept: ["audio/*", "video/*", ".flac", ".opus", ".mkv"],
     types: /^(audio\/|video\/|application\/(ogg|x-matroska)$)/,

@@ -9,6 +9,7 @@ const JUMPS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 };
 
 export class Wave {
   #peaks = null;
+  #loudest = 1; // what is drawn as high as there is room
   #seconds;
   #scenes;
   #seek;
@@ -45,6 +46,7 @@ export class Wave {
     const again = () => this.load(url);
     if (ok && body?.peaks?.length) {
       this.#peaks = body.peaks;
+      this.#loudest = Math.max(0.1, ...body.peaks);
       this.#draw();
     } else if (reachable && status === 404) this.note.append(el("p", {}, body?.detail ?? "There is no waveform for this sound."));
     else this.note.append(trouble(reachable ? body?.detail ?? `The waveform did not load (${status}).` : "The waveform did not load.", again));
@@ -118,7 +120,7 @@ export class Wave {
     const peaks = this.#peaks;
     if (!peaks) return 0;
     const first = Math.floor(from * peaks.length);
-    return Math.max(...peaks.slice(first, Math.max(first + 1, Math.ceil(to * peaks.length))));
+    return Math.max(...peaks.slice(first, Math.max(first + 1, Math.ceil(to * peaks.length)))) / this.#loudest;
   }
 }
 

@@ -1,0 +1,261 @@
+"""What the page says and asks for, without a browser: the strip, the form, the editor, the errors."""
+
+import asyncio
+import re
+from collections.abc import Iterable
+
+import gradio as gr
+import pytest
+
+from client.errors import ClientError, RequestRefused, ServiceBusy, ServiceUnreachable
+from client.page import again
+from client.page.asking import asked
+from client.page.form import Form, Kind, form
+from client.page.presets import MOST, STYLES
+from client.page.result import downloads, editable, studio
+from client.page.strip import Strip
+from client.page.words import of_run, trouble
+from client.protocol import OnBusy
+from models.record import Event, Options, Progress, Run, fold
+from tests.client.logs import (
+    a_cancellation,
+    a_choice,
+    a_failure,
+    a_log,
+    a_rocky_run,
+    of_scenes,
+    of_words,
+    video_input,
+)
+
+RUN = "a" * 32
+NASTY = '<img src=x onerror="alert(1)">'
+
+
+def run(events: Iterable[Event]) -> Run:
+    return fold(RUN, events)
+
+
+def told(events: Iterable[Event | Progress]) -> str:
+    """All that the strip shows in the end."""
+    strip = Strip(RUN)
+    sections: dict[str, str] = {}
+    for event in events:
+        strip.see(event)
+        sections |= strip.changes()["sections"]
+    return "".join(sections.values())
+
+
+def test_the_strip_fills_as_modules_are_done_and_tells_only_what_changed() -> None:
+    strip = Strip(RUN)
+    first, *later = a_log(video_input())
+    strip.see(first)
+    assert "frame_extraction" in strip.changes()["sections"]
+    assert strip.changes()["sections"] == {}
+    for event in later:
+        strip.see(event)
+        fresh = strip.changes()
+        if event.type == "module_done":
+            assert event.module in fresh["sections"]
+            assert "done" in str(fresh["say"])
+
+
+def test_nothing_that_strangers_wrote_becomes_html() -> None:
+    shown = told(a_log(video_input(name=NASTY)))
+    assert "<img src=x" not in shown
+    assert "&lt;img src=x" in shown
+    assert "\x1b" not in shown
+    words = told(of_words(NASTY))
+    assert "<img src=x" not in words
+    for kind in ("input", "internal"):
+        assert "<img src=x" not in told(a_failure(video_input(name=NASTY), kind))
+
+
+def test_progress_is_told_in_seconds_of_sound() -> None:
+    events = [event for event in a_log(video_input()) if event.type != "finished"]
+    before = [
+        event
+        for event in events
+        if event.type != "module_done" or event.module not in ("audio_generation", "reconstruction")
+    ]
+    shown = told([*before, Progress(module="audio_generation", part="music", step=1, steps=4, seconds_left=9)])
+    assert "3.0 of 12.0 s made" in shown
+    assert "about 9 s left" in shown
+    assert '<progress max="4" value="1" aria-label="Music">' in shown
+
+
+def test_a_module_that_is_tried_again_is_said_to_be() -> None:
+    strip = Strip(RUN)
+    said = []
+    for event in a_rocky_run(video_input()):
+        strip.see(event)
+        said.append(str(strip.changes()["say"]))
+    assert any("tried again" in words for words in said)
+
+
+def test_scenes_are_counted_from_one_with_their_times() -> None:
+    shown = told(of_scenes(video_input(options=Options(scenes="auto"))))
+    assert "Scene 1" in shown
+    assert "Scene 0" not in shown
+    assert re.search(r"0:00\.0–\d:\d\d\.\d", shown)
+
+
+def test_a_run_that_failed_says_why_and_what_helps() -> None:
+    failed = of_run(run(a_failure(video_input(), "input")))
+    assert failed.sentence.endswith(".")
+    assert "another file" in failed.advice
+    assert "cancelled" in of_run(run(a_cancellation(video_input()))).sentence
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (ServiceUnreachable("no service answers at http://x"), "goes on trying"),
+        (ServiceBusy("too many runs wait"), "nothing is lost"),
+        (RequestRefused("this is no film"), ""),
+        (ClientError("odd"), ""),
+    ],
+)
+def test_errors_are_sentences_with_advice(error: ClientError, advice: str) -> None:
+    found = trouble(error)
+    assert found.sentence[0].isupper()
+    assert found.sentence.endswith(".")
+    assert advice in found.advice
+
+
+def test_what_nobody_foresaw_keeps_its_details_for_the_log() -> None:
+    assert "secret" not in str(trouble(KeyError("/root/secret")))
+
+
+def values(drawn: Form, **given: object) -> list[object]:
+    """What the form's inputs hold, with some filled in."""
+    return [given.get(name, component.value) for name, component in drawn.fields.items()]
+
+
+@pytest.fixture(scope="module")
+async def forms() -> dict[Kind, Form]:
+    # Gradio looks for an event loop: without one that runs, it makes one that nobody closes.
+    kinds: tuple[Kind, ...] = ("video", "image", "text")
+    with gr.Blocks(analytics_enabled=False):
+        return {kind: form(kind) for kind in kinds}
+
+
+@pytest.mark.parametrize("kind", ["video", "image", "text"])
+def test_a_form_left_alone_asks_for_the_defaults(forms: dict[Kind, Form], kind: Kind) -> None:
+    options, reference = forms[kind].read(values(forms[kind]))
+    assert options == Options()
+    assert reference is None
+
+
+def test_every_option_can_be_chosen_somewhere(forms: dict[Kind, Form]) -> None:
+    offered = {name for one in forms.values() for name in one.fields}
+    finer = {"duck_attack_seconds", "duck_release_seconds"}  # for the command line
+    assert set(Options.model_fields) - offered == finer
+
+
+def test_numbers_and_choices_arrive_as_options_have_them(forms: dict[Kind, Form]) -> None:
+    given = values(
+        forms["video"], seed=7.0, scenes="auto", loudness_lufs="as it is", format="mkv", reference={"upload": "b" * 32}
+    )
+    options, reference = forms["video"].read(given)
+    assert (options.seed, options.scenes, options.loudness_lufs, options.format) == (7, "auto", None, "mkv")
+    assert reference == "b" * 32
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"steps": 9000}, "Steps: a whole number at least 1, at most 500"),
+        ({"music": False, "sounds": False}, "neither is nothing to do"),
+        ({"seed": 1.5}, "Seed: a whole number"),
+    ],
+)
+def test_what_options_refuse_is_told_in_the_forms_words(
+    forms: dict[Kind, Form], given: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        forms["video"].read(values(forms["video"], **given))
+
+
+def test_a_style_never_pushes_the_users_own_words_out(forms: dict[Kind, Form]) -> None:
+    own = "x" * MOST
+    for style in STYLES:
+        options, _ = forms["image"].read(values(forms["image"], style=style, music_prompt=own))
+        assert options.music_prompt == own
+
+
+def test_other_words_for_one_scene_change_that_scene_alone() -> None:
+    old = run(of_scenes(video_input(options=Options(scenes="auto"))))
+    assert old.record.prompt_enhancement
+    same = old.record.prompt_enhancement.scenes[1].music_prompt
+    edit = again.scene_edits(old, 1, "both", music_prompt=same, sound_prompt="gulls").prompt_enhancement
+    assert edit
+    [scene] = edit.scenes
+    assert (scene.scene, scene.music_prompt, scene.music_take) == (1, None, 1)  # the same words: another take
+    assert (scene.sound_prompt, scene.sound_take) == ("gulls", None)
+
+
+def test_a_stem_again_is_another_take_in_every_scene() -> None:
+    old = run(of_scenes(video_input(options=Options(scenes="auto"))))
+    edit = again.stem_edits(old, "music").prompt_enhancement
+    assert edit
+    assert [(scene.scene, scene.music_take, scene.sound_take) for scene in edit.scenes] == [
+        (number, 1, None) for number in range(len(old.record.scenes))
+    ]
+
+
+def test_the_same_description_is_no_change() -> None:
+    old = run(a_log(video_input()))
+    assert old.record.frame_description
+    with pytest.raises(ValueError, match="Change the description first"):
+        again.described_edits(old, 0, old.record.frame_description.text)
+    assert again.described_edits(old, 0, "A storm.").frame_description
+
+
+def test_the_studio_gets_what_there_is_and_downloads_are_named_after_the_film() -> None:
+    finished = run(a_choice(video_input()))
+    shown = studio(finished)
+    assert shown
+    assert shown["kind"] == "video"
+    assert [one["chosen"] for one in shown["candidates"]].count(True) >= 1
+    links = downloads(finished)
+    assert "download=sea.immersivaudio.mp4" in links
+    assert "download=sea.immersivaudio.music.flac" in links
+    assert studio(run(a_cancellation(video_input()))) is None
+    assert downloads(run(a_failure(video_input()))) == ""
+
+
+def test_a_draft_may_be_made_in_full_where_the_service_has_both() -> None:
+    finished = run(a_log(video_input(options=Options(draft=True))))
+    assert (editable(finished, drafts=True) or {})["drafts"]
+    assert not (editable(finished, drafts=False) or {})["drafts"]
+
+
+async def test_who_waits_for_a_busy_service_hears_so_and_gets_the_run() -> None:
+    made = run(a_log(video_input()))
+
+    async def ask(on_busy: OnBusy) -> Run:
+        on_busy(5)
+        await asyncio.sleep(0.05)
+        return made
+
+    heard = [one async for one in asked(ask)]
+    assert heard[-1] is made
+    assert "busy; trying again in 5 s" in str(heard[0])
+
+
+async def test_who_goes_away_stops_asking() -> None:
+    stopped = asyncio.Event()
+
+    async def ask(on_busy: OnBusy) -> Run:
+        on_busy(5)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            stopped.set()
+        raise AssertionError
+
+    waiting = asked(ask)
+    await anext(waiting)
+    await waiting.aclose()
+    await asyncio.wait_for(stopped.wait(), 5)
