@@ -80,6 +80,8 @@ def test_the_command_lines_work(address: str, folder: Path) -> None:
     assert (folder / "ambience.wav").stat().st_size > 1000
     assert (folder / "drone.mp4").stat().st_size > 1000
     assert (folder / "one-scene.mp4").stat().st_size > 1000
+    assert (folder / "another-take.mp4").stat().st_size > 1000
+    assert (folder / "rain.wav").stat().st_size > 1000
     assert {path.name for path in folder.glob("film.immersivaudio*")} == {
         f"film.immersivaudio.{name}"
         for name in ("mp4", "music.flac", "sounds.flac", "original.flac", "mix.flac", "descriptions.vtt")
