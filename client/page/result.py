@@ -42,6 +42,7 @@ def studio(run: Run) -> dict[str, Any] | None:
             "music": came.options.music_volume_db,
             "sounds": came.options.sound_volume_db,
             "original_rate": came.options.original,
+            "ducked": made.ducked_seconds > 0,
         },
         "descriptions": _url(run, "descriptions") if described and made.files.descriptions else None,
         "peaks": f"studio/runs/{run.id}/peaks/{'mix' if made.files.mix else 'audio'}",
