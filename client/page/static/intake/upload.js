@@ -91,7 +91,7 @@ export class Upload {
         else if (!this.id) await this.#begin();
         else if (this.#offset === null) await this.#find();
         else if (this.#offset < this.file.size) await this.#part();
-        else this.#set("ready");
+        else this.#complete();
       } catch (error) {
         this.#offset = null;
         if (!(error instanceof Refused)) throw error;
@@ -129,6 +129,12 @@ export class Upload {
     const answer = await this.#ask("PATCH", this.#path, headers, body, (loaded) => this.#sending(start + loaded));
     this.#failures = 0;
     this.#stands(number(answer, "Upload-Offset"));
+  }
+
+  #complete() {
+    // From here on the service may delete it together with the runs made of it, and the file has to be sent anew then.
+    forget(this.kind, this.file);
+    this.#set("ready");
   }
 
   #sending(sent) {
