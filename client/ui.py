@@ -112,10 +112,11 @@ def start(
 
 
 def _strangers(host: str, share: bool) -> "list[Middleware]":
-    """A page for this machine alone answers to this machine's names alone: another site's name may be made to lead here."""
+    """Keeps other sites out. A page for this machine alone also answers to this machine's names alone: others may lead here."""
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    if share or host not in _LOOPBACK:
-        return []
-    return [Middleware(TrustedHostMiddleware, allowed_hosts=_LOOPBACK)]
+    from client.page.access import OwnPagesAlone
+
+    own_names = [] if share or host not in _LOOPBACK else [Middleware(TrustedHostMiddleware, allowed_hosts=_LOOPBACK)]
+    return [*own_names, Middleware(OwnPagesAlone)]

@@ -52,7 +52,7 @@ class Uploads:
 
     def create(self, size: int, *, name: str) -> Flow[str]:
         """The id of a new upload, of which nothing has arrived."""
-        metadata = "filename " + base64.b64encode(name.encode(errors="replace")).decode()
+        metadata = "filename " + base64.b64encode((name or "file").encode(errors="replace")).decode()
         response = yield from self._open(
             "POST", "/v1/uploads", {"Upload-Length": str(size), "Upload-Metadata": metadata}
         )

@@ -1,11 +1,36 @@
-"""Who may use the page's own routes: whoever is signed in, and no other site's page in the same browser."""
+"""Who may use the page: whoever is signed in, and no other site's page in the same browser."""
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 GUARD = "X-Immersivaudio"
-"""A header that our own scripts send with whatever changes something: a page of another site may not send it without
-asking first (CORS preflight), and is refused then."""
+"""A header that our own scripts send with whatever changes something; a form of another site cannot."""
+
+
+class OwnPagesAlone:
+    """Refuses what another site's page asks for in somebody's browser, of Gradio's routes as of ours.
+
+    Gradio grants every origin's CORS request once its host is not this machine, and its cookie goes along. Browsers say themselves
+    where a request comes from (Fetch Metadata); following a link to the page is no matter.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and _from_elsewhere(Headers(scope=scope), scope["method"]):
+            refused = JSONResponse({"detail": "This page answers to itself alone, not to other sites."}, 403)
+            await refused(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+def _from_elsewhere(headers: Headers, method: str) -> bool:
+    if headers.get("sec-fetch-site", "none") in ("same-origin", "none"):
+        return False
+    return method not in ("GET", "HEAD") or headers.get("sec-fetch-mode") != "navigate"
 
 
 def signed_in(request: Request) -> bool:

@@ -6,6 +6,7 @@ from typing import Literal
 import gradio as gr
 
 from client.page import elements
+from client.page.examples import EXAMPLES
 from client.page.form import Form, form
 from client.page.handlers import Handlers
 
@@ -16,17 +17,6 @@ STYLES = ("page.css", "studio.css", "intake.css")
 AGAIN_SECONDS = 4.0
 """How often a service that is not there is looked for."""
 
-_DRAWN = "studio/static/examples/"
-EXAMPLES: dict[str, list[dict[str, str]]] = {
-    kind: [{"name": name, "url": _DRAWN + file, "picture": _DRAWN + small} for name, file, small in drawn]
-    for kind, drawn in {
-        "video": (
-            ("Sea at dusk", "sea.mp4", "sea-small.jpg"),
-            ("Hills, then the sea", "two-scenes.mp4", "two-scenes-small.jpg"),
-        ),
-        "image": (("Hills", "hills.jpg", "hills-small.jpg"), ("Fire", "fire.jpg", "fire-small.jpg")),
-    }.items()
-}
 _HEADER = f"""
 <header class="iv-header">
   <a class="iv-skip" href="#iv-main">Skip to the page's content</a>

@@ -4,6 +4,7 @@
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Literal
 
@@ -11,7 +12,7 @@ import gradio as gr
 
 
 def intake(
-    kind: Literal["video", "image", "sound"], *, label: str, examples: list[dict[str, str]] | None = None
+    kind: Literal["video", "image", "sound"], *, label: str, examples: Sequence[Mapping[str, object]] = ()
 ) -> gr.HTML:
     """Where a file is given. Its value: {upload, name, size} once all of it has arrived, else None; event `change`."""
     given = f" examples='{escape(json.dumps(examples))}'" if examples else ""

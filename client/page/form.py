@@ -155,6 +155,9 @@ def _field(name: str, kind: Kind) -> gr.components.Component:
         return gr.Checkbox(default, label=label, min_width=220)
     if name.endswith("_prompt"):
         return gr.Textbox(label=label, lines=2, max_length=MOST, placeholder=_EXAMPLES[name])
+    if default is None:
+        # An empty number input of Gradio's is a 0.
+        return gr.Textbox(label=label, info=info, min_width=220, html_attributes=_TYPED)
     return gr.Number(default, label=label, info=info, min_width=220, step=0.1 if name in _FINE else 1)
 
 
@@ -181,6 +184,7 @@ _FINE = {
     "reference_weight",
     "seconds",
 }
+_TYPED = gr.InputHTMLAttributes(autocomplete="off", autocorrect="off")
 _EXAMPLES = {
     "music_prompt": "slow solo piano, hopeful",
     "sound_prompt": "small waves, gulls far away",
@@ -197,9 +201,17 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _number(value: Any) -> Any:
+    """What was typed, as a number where it is one; what is none is refused as it stands."""
+    text = str(value or "").strip().replace(",", ".")
+    try:
+        return _whole(float(text)) if text else None
+    except ValueError:
+        return value
+
+
 _READ: dict[str, Callable[[Any], Any]] = {
-    "seed": _whole,
-    "steps": _whole,
+    **dict.fromkeys(("seed", "steps", "guidance", "fade_in_seconds", "fade_out_seconds"), _number),
     "candidates": _whole,
     "scenes": lambda value: value if value == "auto" else int(value),
     "loudness_lufs": lambda value: None if value == _AS_IT_IS else float(value),

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from client.async_client import AsyncImmersivaudioClient
-from client.errors import ClientError
+from client.errors import ClientError, RequestRefused
 from client.findings import printable
 from client.page import again
 from client.page.asking import asked
@@ -20,6 +20,9 @@ from client.protocol import OnBusy
 from models.record import Edits, ModuleInfo, Options, Run
 
 API_KEY = "IMMERSIVAUDIO_API_KEY"
+
+_GONE = (404, 410)
+"""An upload that has expired, or whose film was deleted with its runs."""
 
 Update = dict[str, Any]
 Told = tuple[str, Any]
@@ -51,11 +54,20 @@ class Handlers:
         """Makes a run of the file that was given. `missing`: what is said where none was."""
 
         async def make(given: Mapping[str, Any] | None, *values: Any) -> AsyncGenerator[Told]:
-            def ask(on_busy: OnBusy) -> Awaitable[Run]:
+            async def ask(on_busy: OnBusy) -> Run:
                 if not given:
                     raise ValueError(missing)
                 options, reference = form.read(values)
-                return self.client().submit_upload(given["upload"], options, reference=reference, on_busy=on_busy)
+                try:
+                    return await self.client().submit_upload(
+                        given["upload"], options, reference=reference, on_busy=on_busy
+                    )
+                except RequestRefused as error:
+                    if error.status not in _GONE:
+                        raise
+                    raise ValueError(
+                        f"The service has {given['name']} no more: remove it, and give it again."
+                    ) from error
 
             async for told in _telling(ask):
                 yield told
@@ -66,11 +78,11 @@ class Handlers:
         """Makes a run of words alone."""
 
         async def make(text: str, *values: Any) -> AsyncGenerator[Told]:
-            def ask(on_busy: OnBusy) -> Awaitable[Run]:
+            async def ask(on_busy: OnBusy) -> Run:
                 if not text.strip():
                     raise ValueError("Say in a few words what is to be heard.")
                 options, _ = form.read(values)
-                return self.client().submit_text(text.strip(), options, on_busy=on_busy)
+                return await self.client().submit_text(text.strip(), options, on_busy=on_busy)
 
             async for told in _telling(ask):
                 yield told

@@ -52,6 +52,14 @@ def test_another_sites_page_can_change_nothing(browser: httpx.Client, finished: 
     assert browser.post(f"/studio/runs/{finished}/cancel").status_code == 403
     assert browser.delete(f"/studio/runs/{finished}").status_code == 403
     assert browser.get(f"/studio/runs/{finished}/record").status_code == 200
+    # Where it may send headers, the browser says where it comes from. That holds for Gradio's own routes, too.
+    for whence in ("cross-site", "same-site"):
+        theirs = GUARD | {"Sec-Fetch-Site": whence, "Sec-Fetch-Mode": "cors"}
+        assert browser.post(f"/studio/runs/{finished}/cancel", headers=theirs).status_code == 403
+        assert browser.get(f"/studio/runs/{finished}/record", headers=theirs).status_code == 403
+        assert browser.post("/gradio_api/queue/join", headers=theirs, json={}).status_code == 403
+        link = {"Sec-Fetch-Site": whence, "Sec-Fetch-Mode": "navigate"}
+        assert browser.get(f"/?run={finished}", headers=link).status_code == 200
 
 
 def test_another_name_that_leads_here_is_not_answered(studio: Site) -> None:

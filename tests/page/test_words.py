@@ -155,9 +155,16 @@ def test_every_option_can_be_chosen_somewhere(forms: dict[Kind, Form]) -> None:
 
 def test_numbers_and_choices_arrive_as_options_have_them(forms: dict[Kind, Form]) -> None:
     given = values(
-        forms["video"], seed=7.0, scenes="auto", loudness_lufs="as it is", format="mkv", reference={"upload": "b" * 32}
+        forms["video"],
+        seed=" 7 ",
+        guidance="3,5",
+        scenes="auto",
+        loudness_lufs="as it is",
+        format="mkv",
+        reference={"upload": "b" * 32},
     )
     options, reference = forms["video"].read(given)
+    assert options.guidance == 3.5
     assert (options.seed, options.scenes, options.loudness_lufs, options.format) == (7, "auto", None, "mkv")
     assert reference == "b" * 32
 
@@ -165,9 +172,10 @@ def test_numbers_and_choices_arrive_as_options_have_them(forms: dict[Kind, Form]
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"steps": 9000}, "Steps: a whole number at least 1, at most 500"),
+        ({"steps": "9000"}, "Steps: a whole number at least 1, at most 500"),
         ({"music": False, "sounds": False}, "neither is nothing to do"),
-        ({"seed": 1.5}, "Seed: a whole number"),
+        ({"seed": "1.5"}, "Seed: a whole number"),
+        ({"guidance": "much"}, "Guidance: a number"),
     ],
 )
 def test_what_options_refuse_is_told_in_the_forms_words(
