@@ -2,7 +2,8 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-// el("button", {class: "iv-x", onclick: f, hidden: true}, "words", child): words go in as text, never as HTML.
+// el("button", {class: "iv-x", onclick: f, hidden: true}, "words", child): words go in as text, never as HTML; null and false not
+// at all.
 export function el(tag, options = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(options)) {
@@ -10,7 +11,7 @@ export function el(tag, options = {}, ...children) {
     else if (typeof value === "boolean") made.toggleAttribute(name, value);
     else if (value != null) made.setAttribute(name, value);
   }
-  made.append(...children.filter((child) => child != null));
+  made.append(...children.filter((child) => child != null && child !== false));
   return made;
 }
 
