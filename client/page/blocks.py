@@ -7,7 +7,7 @@ import gradio as gr
 
 from client.page import elements
 from client.page.examples import EXAMPLES
-from client.page.form import Form, form
+from client.page.form import Form, Kind, form
 from client.page.handlers import Handlers
 
 TITLE = "Immersivaudio"
@@ -89,10 +89,8 @@ def _from_file(kind: Literal["video", "image"], forms: list[Form]) -> tuple[gr.H
             given = elements.intake(
                 kind, label="Your video" if kind == "video" else "Your image", examples=EXAMPLES[kind]
             )
-        with gr.Column(scale=2, min_width=300):
-            forms.append(form(kind))
-            button = gr.Button("Make the sound", variant="primary", size="lg")
-    return given, button
+        beside = gr.Column(scale=2, min_width=300)
+    return given, _finish(kind, beside, forms)
 
 
 def _from_words(forms: list[Form]) -> tuple[gr.Textbox, gr.Button]:
@@ -104,10 +102,13 @@ def _from_words(forms: list[Form]) -> tuple[gr.Textbox, gr.Button]:
                 lines=5,
                 max_length=1000,
             )
-        with gr.Column(scale=2, min_width=300):
-            forms.append(form("text"))
-            button = gr.Button("Make the sound", variant="primary", size="lg")
-    return words, button
+        beside = gr.Column(scale=2, min_width=300)
+    return words, _finish("text", beside, forms)
+
+
+def _finish(kind: Kind, beside: gr.Column, forms: list[Form]) -> gr.Button:
+    forms.append(form(kind, beside=beside))
+    return gr.Button("Make the sound", variant="primary", size="lg")
 
 
 def _on(event: object, act: object, inputs: object, outputs: object) -> None:

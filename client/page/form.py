@@ -4,6 +4,7 @@ Bounds stand once, in `Options`: what it refuses is told in the form's own words
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ import gradio as gr
 from pydantic import ValidationError
 
 from client.flags import bounds
-from client.page.elements import intake
+from client.page.elements import html, intake
 from client.page.presets import AS_SEEN, MOST, STYLES, joined
 from models.record import AUDIO_FORMATS, VIDEO_FORMATS, Options
 
@@ -35,8 +36,8 @@ LABELS = {
     "candidates": "Candidates of each",
     "keep_candidates": "Keep all candidates, to compare them",
     "crossing_seconds": "Crossing between scenes, seconds",
-    "original": "Rate of the own sound",
-    "duck_db": "Lower the new sound under the own one, dB",
+    "original": "Share of the video's own sound",
+    "duck_db": "Ducking of the new sound, dB",
     "music_volume_db": "Music, dB",
     "sound_volume_db": "Sound effects, dB",
     "stereo_width": "Width of the sound effects",
@@ -85,12 +86,27 @@ _IN_SIGHT: dict[Kind, tuple[str, ...]] = {
     "image": ("music_prompt", "sound_prompt", "negative_prompt", "seconds"),
     "text": ("negative_prompt", "seconds"),
 }
-_EVERYWHERE = ("seed", "steps", "guidance", "candidates", "keep_candidates", "loudness_lufs", "format")
-_MIX = ("music_volume_db", "sound_volume_db", "stereo_width", "fade_in_seconds", "fade_out_seconds", "stem_format")
-_ADVANCED: dict[Kind, tuple[str, ...]] = {
-    "video": ("scenes", "k", "crossing_seconds", *_EVERYWHERE, "descriptions", "original", "duck_db", *_MIX),
-    "image": ("loop", *_EVERYWHERE, "descriptions", *_MIX),
-    "text": ("loop", "music_prompt", "sound_prompt", *_EVERYWHERE, *_MIX),
+_MAKING = ("seed", "steps", "guidance", "candidates", "keep_candidates")
+_MIX = ("loudness_lufs", "music_volume_db", "sound_volume_db", "stereo_width", "fade_in_seconds", "fade_out_seconds")
+_FILES = ("format", "stem_format")
+_ADVANCED: dict[Kind, dict[str, tuple[str, ...]]] = {
+    "video": {
+        "Frames and scenes": ("scenes", "k", "crossing_seconds"),
+        "How the sound is made": _MAKING,
+        "The mix": ("original", "duck_db", *_MIX),
+        "Files": (*_FILES, "descriptions"),
+    },
+    "image": {
+        "How the sound is made": (*_MAKING, "loop"),
+        "The mix": _MIX,
+        "Files": (*_FILES, "descriptions"),
+    },
+    "text": {
+        "Words for one part alone": ("music_prompt", "sound_prompt"),
+        "How the sound is made": (*_MAKING, "loop"),
+        "The mix": _MIX,
+        "Files": _FILES,
+    },
 }
 
 
@@ -122,24 +138,33 @@ class Form:
             raise ValueError(_told(error)) from None
 
 
-def form(kind: Kind) -> Form:
-    """Draw the inputs. Called inside the blocks where they stand."""
+def form(kind: Kind, *, beside: gr.Column | None = None) -> Form:
+    """Draw the inputs: those that everybody sees into the column, if one is given, and the others below."""
     fields: dict[str, gr.components.Component] = {}
-    with gr.Group(elem_classes="iv-wanted"):
+    with beside or nullcontext(), gr.Group(elem_classes="iv-wanted"):
         with gr.Row():
             fields |= {name: _field(name, kind) for name in ("music", "sounds")}
-        fields["style"] = gr.Dropdown(list(STYLES), value=AS_SEEN, label="Style", filterable=False)
+        fields["style"] = gr.Dropdown(_styles(kind), value=AS_SEEN, label="Style", filterable=False)
         fields["draft"] = gr.Radio(
             _QUALITY, value=False, label=LABELS["draft"], visible=False, elem_classes="iv-quality"
         )
         fields |= {name: _field(name, kind) for name in _IN_SIGHT[kind]}
     with gr.Accordion("Advanced", open=False, elem_classes="iv-advanced"):
-        with gr.Row():
-            fields |= {name: _field(name, kind) for name in _ADVANCED[kind]}
+        for title, names in _ADVANCED[kind].items():
+            html(f"<h3>{title}</h3>")
+            with gr.Row():
+                fields |= {name: _field(name, kind) for name in names}
         if kind != "text":  # the service takes a reference beside a file alone
+            html("<h3>A sound to sound like</h3>")
             fields["reference"] = intake("sound", label="A sound to sound like")
-            fields["reference_weight"] = _field("reference_weight", kind)
+            with gr.Row():
+                fields["reference_weight"] = _field("reference_weight", kind)
     return Form(fields)
+
+
+def _styles(kind: Kind) -> list[tuple[str, str]]:
+    none = "As your words suggest" if kind == "text" else AS_SEEN
+    return [(none if name == AS_SEEN else name, name) for name in STYLES]
 
 
 def _field(name: str, kind: Kind) -> gr.components.Component:
