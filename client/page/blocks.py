@@ -41,7 +41,7 @@ def blocks(handlers: Handlers) -> gr.Blocks:
         service = elements.html(name="iv-service")
         forms: list[Form] = []
         starts = []
-        with gr.Tabs(elem_id="iv-main"):
+        with gr.Tabs(elem_id="iv-main", overflow_behavior="wrap"):
             with gr.Tab("Video", id="video"):
                 starts.append(_from_file("video", forms))
             with gr.Tab("Image", id="image"):
