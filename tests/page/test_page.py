@@ -6,17 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
-from models.record import Options, Run
-from tests.media_factory import Photograph, make_video, panned, photograph
 from tests.page.axe import serious
 from tests.page.browser import Visits
-from tests.page.site import Site, free_port, page, serving, settings, site
-
-MAKE = "Make the sound"
-SOON = 30_000
-PHOTOGRAPHS: tuple[Photograph, ...] = ("china", "flower")
+from tests.page.site import Site, settings, site
+from tests.page.using import MAKE, SOON, ended, give, journey, press, run_id, to
 
 
 @pytest.fixture(scope="module")
@@ -25,41 +20,17 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield found
 
 
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return journey(tmp_path_factory.mktemp("film"))
+
+
 @pytest.fixture
 def held(studio: Site) -> Iterator[Site]:
     """Runs stay at the music until `going_on` is set."""
     studio.going_on.clear()
     yield studio
     studio.going_on.set()
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six seconds, two scenes, no sound."""
-    pictures = [one for name in PHOTOGRAPHS for one in panned(photograph(name), frames=15, size=(320, 180))]
-    return make_video(tmp_path_factory.mktemp("film") / "journey.mp4", pictures=pictures, rate=5)
-
-
-async def give(shown: Page, file: Path) -> None:
-    """Choose a file on the tab that is open, and wait until it has arrived."""
-    await shown.locator("iv-intake input[type=file]:visible").first.set_input_files(file)
-    await expect(shown.locator("iv-intake:visible").first).to_contain_text("All of it has arrived", timeout=SOON)
-
-
-async def press(shown: Page, name: str) -> None:
-    await shown.get_by_role("button", name=name, exact=True).locator("visible=true").click()
-
-
-async def ended(shown: Page, studio: Site, *, status: str = "Finished") -> Run:
-    """The run that the page shows, once it has come to its end."""
-    await expect(shown.locator("iv-run .iv-head")).to_contain_text(status, timeout=SOON)
-    return studio.service.run(run_id(shown))
-
-
-def run_id(shown: Page) -> str:
-    found = re.search(r"[?&]run=([0-9a-f]{32})", shown.url)
-    assert found, shown.url
-    return found[1]
 
 
 async def test_a_video_gets_its_sound_and_everything_is_told_on_the_way(
@@ -286,32 +257,6 @@ async def test_the_history_is_this_browsers_own(studio: Site, visits: Visits, fi
     await expect(stranger.locator("iv-run")).to_contain_text(f"There is no run {run.id}", timeout=SOON)
 
 
-async def test_a_service_that_is_not_there_is_waited_for(visits: Visits, tmp_path: Path) -> None:
-    port = free_port()
-    with page(f"http://127.0.0.1:{port}") as url:
-        shown = await visits.open(url)
-        await expect(shown.locator("#iv-service")).to_contain_text("No service answers", timeout=SOON)
-        with serving(settings(tmp_path), port=port):
-            await expect(shown.locator("#iv-service")).to_contain_text("Drafts", timeout=SOON)
-
-
-async def test_a_busy_service_is_asked_again(visits: Visits, tmp_path: Path, film: Path) -> None:
-    with site(settings(tmp_path, runs={"waiting": 1, "at_once": 1})) as busy:
-        busy.going_on.clear()
-        try:
-            first = busy.service.submit(film)
-            assert any(event.type == "started" for event in busy.service.events(first.id))
-            second = busy.service.submit(film, Options(seed=1))
-            shown = await visits.open(busy.url)
-            await give(shown, film)
-            await press(shown, MAKE)
-            await expect(shown.locator("#iv-notice")).to_contain_text("The service is busy", timeout=SOON)
-        finally:
-            busy.going_on.set()
-        run = await ended(shown, busy)
-        assert run.id not in (first.id, second.id)
-
-
 @pytest.mark.parametrize("tab", ["Video", "Image", "Text", "History"])
 async def test_nothing_on_a_tab_keeps_people_out(studio: Site, visits: Visits, tab: str) -> None:
     for dark in (False, True):
@@ -351,16 +296,3 @@ async def test_the_keyboard_is_enough(studio: Site, visits: Visits) -> None:
     run = await ended(shown, studio)
     assert run.record.prompt_enhancement
     assert "a stream in a forest" in run.record.prompt_enhancement.music_prompt
-
-
-async def to(shown: Page, name: str) -> None:
-    """Press Tab until what has the focus has this name."""
-    for _ in range(60):
-        await shown.keyboard.press("Tab")
-        focused = "document.activeElement"
-        told = await shown.evaluate(
-            f"{focused}.labels?.[0]?.innerText ?? {focused}.ariaLabel ?? {focused}.innerText ?? ''"
-        )
-        if told.strip() == name:
-            return
-    raise AssertionError(f"the focus never came to {name!r}")
