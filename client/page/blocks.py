@@ -60,8 +60,8 @@ def blocks(handlers: Handlers) -> gr.Blocks:
         for (given, button), one in zip(starts, forms, strict=True):
             make = handlers.from_words(one) if isinstance(given, gr.Textbox) else handlers.from_upload(one, _MISSING)
             _on(button.click, make, [given, *one.inputs], told)
-        _on(run_view.began, lambda: gr.update(visible=False), None, [result])
-        _on(run_view.closed, lambda: gr.update(visible=False), None, [result])
+        for gone in (run_view.began, run_view.closed):
+            gone(None, None, [result], js=_HIDE, show_progress="hidden", api_visibility="private")
         _on(run_view.ended, handlers.ended, [drafts], [shown, studio, scenes, links, result])
         _on(studio.keep_mix, handlers.keep_mix, [shown], told)
         _on(scenes.again, handlers.again, [shown], told)
@@ -80,6 +80,8 @@ def blocks(handlers: Handlers) -> gr.Blocks:
     return page
 
 
+# In the browser: the server's answer to the beginning of a run could come after that to its end.
+_HIDE = '() => ({visible: false, __type__: "update"})'
 _MISSING = "Give a file first (choose one, record one, or take an example), and wait until all of it has arrived."
 
 
@@ -99,7 +101,7 @@ def _from_words(forms: list[Form]) -> tuple[gr.Textbox, gr.Button]:
             words = gr.Textbox(
                 label="What is to be heard",
                 placeholder="Rain on a tin roof, a slow piano in the next room",
-                lines=5,
+                lines=8,
                 max_length=1000,
             )
         beside = gr.Column(scale=2, min_width=300)

@@ -61,7 +61,7 @@ _INFO = {
     "fade_out_seconds": "Empty: the service's own.",
 }
 _ORIGINAL = [
-    ("Duck: it is heard, and the new sound makes room for it", "duck"),
+    ("Duck: the new sound makes room for it", "duck"),
     ("Keep: it is mixed with the new sound", "keep"),
     ("Replace: it is left out", "replace"),
 ]
@@ -179,7 +179,7 @@ def _field(name: str, kind: Kind) -> gr.components.Component:
     if isinstance(default, bool):
         return gr.Checkbox(default, label=label, min_width=220)
     if name.endswith("_prompt"):
-        return gr.Textbox(label=label, lines=2, max_length=MOST, placeholder=_EXAMPLES[name])
+        return gr.Textbox(label=label, lines=1, max_lines=8, max_length=MOST, placeholder=_EXAMPLES[name])
     if default is None:
         # An empty number input of Gradio's is a 0.
         return gr.Textbox(label=label, info=info, min_width=220, html_attributes=_TYPED)

@@ -26,7 +26,7 @@
           <details class="iv-how" open><summary>How it is made</summary><ol class="iv-strip"></ol></details>
           <div class="iv-actions">
             <button type="button" class="iv-button" data-do="cancel">Cancel</button>
-            <button type="button" class="iv-button" data-do="copy">Copy the link to this run</button>
+            <button type="button" class="iv-button" data-do="copy">Copy the link</button>
             <button type="button" class="iv-button" data-do="close">Close</button>
           </div>
         </section>
