@@ -159,7 +159,7 @@ def notice(told: Trouble | str) -> str:
     if not told:
         return ""
     sentence, advice = told if isinstance(told, Trouble) else (told, "")
-    return f'<p class="iv-notice" role="alert"><strong>{escape(sentence)}</strong> {escape(advice)}</p>'
+    return f'<iv-notice class="iv-notice" role="alert"><strong>{escape(sentence)}</strong> {escape(advice)}</iv-notice>'
 
 
 async def _telling(ask: Callable[[OnBusy], Awaitable[Run]]) -> AsyncGenerator[Told]:

@@ -1,7 +1,7 @@
 """Photographs the page in each of its states, at desktop and at phone size, into `docs/img/`. `make screenshots` runs it.
 
-The service is the whole one with its drafts, the material the page's own examples. A state that never comes ends the program with an
-error.
+The service is the whole one with its drafts, the material the page's own examples. A state that never comes ends the program
+with an error.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from tests.page.site import Site, free_port, page, settings, site
 PICTURES = Path(__file__).parents[2] / "docs/img"
 MOST_BYTES = 250_000
 EXAMPLES = STATIC / "examples"
-WANTED = Options(scenes=2, candidates=2, keep_candidates=True, seed=7)
+WANTED = Options(scenes=2, seed=7)
 SOON = 60_000
 _ABOVE = 16
 """Pixels between the top of a picture and what it shows."""
@@ -44,25 +44,31 @@ class Camera:
         await expect(shown.get_by_role("heading", name="Immersivaudio")).to_be_visible(timeout=SOON)
         return shown
 
-    async def take(self, state: str, shown: Page, *, top: Locator | None = None) -> None:
-        """Photograph what the window shows once `top`, else the page's beginning, is at its upper end."""
-        await (top or shown.locator("body")).first.evaluate(_TO_TOP, _ABOVE if top else 0)
-        await shown.evaluate(_PICTURES_THERE)
-        small = _small(await shown.screenshot(animations="disabled", caret="hide"))
+    async def take(self, state: str, shown: Page, *, top: Locator | None = None, whole: Locator | None = None) -> None:
+        """Photograph the window once `top`, else the page's beginning, is at its upper end; or `whole` alone, as high as it is."""
+        await (top or whole or shown.locator("body")).first.evaluate(_TO_TOP, _ABOVE if top else 0)
+        await self.take_as_it_is(state, shown, whole=whole)
+
+    async def take_as_it_is(self, state: str, shown: Page, *, whole: Locator | None = None) -> None:
+        """Photograph the window where it has been scrolled to."""
+        await shown.evaluate(_ALL_THERE)
+        small = _small(await (whole or shown).screenshot(animations="disabled", caret="hide"))
         if len(small) > MOST_BYTES:
-            raise ValueError(
-                f"the picture of {state} at {self.size} size has {len(small)} bytes: {MOST_BYTES} are allowed"
-            )
+            raise ValueError(f"{state} at {self.size} size has {len(small)} bytes: {MOST_BYTES} are allowed")
         (PICTURES / f"page-{state}-{self.size}.png").write_bytes(small)
         print(f"page-{state}-{self.size}.png: {len(small) // 1000} kB", flush=True)
 
 
 _TO_TOP = "(element, above) => window.scrollTo(0, element.getBoundingClientRect().top + window.scrollY - above)"
-# Of those that are seen. A video shows its first frame or its poster.
-_PICTURES_THERE = """async () => {
-  const seen = [...document.images].filter((one) => one.checkVisibility() && one.getBoundingClientRect().top < innerHeight);
-  await Promise.all(seen.map((one) => one.decode().catch(() => {})));
-  await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+# What has the focus by chance shows it. A video that is still loading shows that.
+_ALL_THERE = """async () => {
+  document.activeElement?.blur();
+  const seen = (one) => one.checkVisibility() && one.getBoundingClientRect().top < innerHeight;
+  await Promise.all([...document.images].filter(seen).map((one) => one.decode().catch(() => {})));
+  for (const video of [...document.querySelectorAll("video")].filter(seen)) {
+    while (video.readyState < 2 && !video.error) await new Promise((done) => setTimeout(done, 50));
+  }
+  await new Promise((done) => setTimeout(done, 300));
 }"""
 
 
@@ -97,14 +103,8 @@ async def before(camera: Camera, url: str, folder: Path) -> None:
     await shown.get_by_role("button", name="Make the sound").locator("visible=true").click()
     told = shown.locator("#iv-notice").get_by_role("alert")
     await expect(told).to_contain_text("broken.mp4", timeout=SOON)
-    await told.scroll_into_view_if_needed()
-    await camera.take("refused", shown, top=_one_of(shown, camera.size))
-
-
-def _one_of(shown: Page, size: Size) -> Locator:
-    """On a phone the end of the form, above the notice."""
-    wide = shown.get_by_role("tablist")
-    return shown.locator("iv-intake").first if size == "desktop" else wide
+    await expect(told).to_be_in_viewport(ratio=1)
+    await camera.take_as_it_is("refused", shown)
 
 
 async def _give(shown: Page, file: Path) -> None:
@@ -115,18 +115,21 @@ async def _give(shown: Page, file: Path) -> None:
 async def during(camera: Camera, shown: Page) -> None:
     """A run whose music is being made."""
     await expect(shown.get_by_role("progressbar", name="Music")).to_be_visible(timeout=SOON)
-    await camera.take("running", shown, top=shown.locator(".iv-run"))
+    if camera.size == "desktop":
+        await camera.take("running", shown, whole=shown.locator(".iv-run"))
+    else:  # it is several windows high
+        await camera.take("running", shown, top=shown.locator(".iv-run"))
+        await camera.take("sound", shown, top=shown.locator("[data-module=prompt_enhancement]"))
 
 
 async def after(camera: Camera, shown: Page) -> None:
-    """What a run leaves: the result, its mixer and candidates, its scenes' words."""
+    """What a run leaves: the result, its mixer, its scenes' words."""
     studio = shown.locator("iv-studio")
     await expect(studio.locator("video")).to_be_visible(timeout=SOON)
     await expect(studio.locator(".ivs-strip path").first).to_be_attached(timeout=SOON)
     await camera.take("result", shown, top=studio)
     await studio.get_by_text("Mixer").click()
     await camera.take("mixer", shown, top=studio.locator(".ivs-scenes"))
-    await camera.take("candidates", shown, top=studio.locator(".ivs-candidates"))
     await camera.take("scenes", shown, top=shown.locator("iv-scenes"))
 
 
@@ -163,7 +166,7 @@ async def photograph(cameras: list[Camera], studio: Site, folder: Path) -> None:
         await before(camera, studio.url, folder)
     await nobody_there(cameras)
 
-    others = [studio.service.wait(run.id) for run in _others(studio)]
+    others = _others(studio)
     studio.going_on.clear()
     link = studio.link(studio.service.submit(EXAMPLES / "two-scenes.mp4", WANTED, name="Hills, then the sea.mp4").id)
     pages = [await camera.open(link) for camera in cameras]
@@ -177,9 +180,11 @@ async def photograph(cameras: list[Camera], studio: Site, folder: Path) -> None:
 
 
 def _others(studio: Site) -> list[Run]:
+    """An image and words alone, one after the other."""
+    service, short = studio.service, Options(seconds=4)
     return [
-        studio.service.submit(EXAMPLES / "fire.jpg", Options(seconds=4), name="Fire.jpg"),
-        studio.service.submit_text("Rain on a tin roof", Options(seconds=4)),
+        service.wait(service.submit(EXAMPLES / "fire.jpg", short, name="Fire.jpg").id),
+        service.wait(service.submit_text("Rain on a tin roof", short).id),
     ]
 
 

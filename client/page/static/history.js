@@ -52,7 +52,7 @@
           <p class="iv-unseen" role="status"></p>
         </section>`;
       this.querySelector("p").textContent = runs.length
-        ? "Runs that this browser has seen. The list is kept here alone."
+        ? "What this browser has seen; the list is kept here alone. Remove takes a run off it, Delete erases the run itself."
         : "No runs yet. What you make in this browser is listed here.";
       this.querySelector("ul").append(...runs.map((run) => this.#item(run)));
     };
@@ -70,7 +70,7 @@
       });
       const told = document.createElement("span");
       told.className = "iv-quiet";
-      told.textContent = `${STATUS[run.status] ?? run.status}, ${new Date(run.at).toLocaleString()}`;
+      told.textContent = `${STATUS[run.status] ?? run.status}, ${new Date(run.at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })}`;
       item.append(link, told, this.#button("Remove", `Remove ${run.name} from the list`, () => this.#forget(run.id)));
       item.append(this.#button("Delete", `Delete ${run.name} and all that was made of it`, () => this.#delete(run)));
       return item;

@@ -1,4 +1,4 @@
-// What belongs to the whole page: light and dark. Gradio follows the system; who chose one keeps it.
+// What belongs to the whole page. Light and dark: Gradio follows the system; who chose one keeps it. Notices come into sight.
 
 (() => {
   const KEY = "immersivaudio.theme";
@@ -47,5 +47,13 @@
     }
   }
 
+  class Notice extends HTMLElement {
+    connectedCallback() {
+      // Once it stands where it belongs.
+      requestAnimationFrame(() => this.scrollIntoView({ block: "nearest" }));
+    }
+  }
+
+  if (!customElements.get("iv-notice")) customElements.define("iv-notice", Notice);
   if (!customElements.get("iv-theme")) customElements.define("iv-theme", Theme);
 })();
