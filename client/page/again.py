@@ -3,6 +3,7 @@
 Only what follows from the change is computed. The same words again are another take: other noise, the same prompt.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from models.record import (
@@ -11,50 +12,47 @@ from models.record import (
     FrameDescriptionEdit,
     PromptEnhancementEdit,
     Run,
+    ScenePrompts,
     ScenePromptsEdit,
     SceneText,
     StemKind,
 )
 
 Part = Literal["music", "sounds", "both"]
+Words = Sequence[Mapping[str, str | None]]
+"""Of every scene, the prompts as they stand in the editor: {music, sounds}."""
+
+_NAMES: dict[StemKind, str] = {"music": "music", "sounds": "sound"}
 
 
-def kinds(run: Run, part: Part) -> tuple[StemKind, ...]:
-    """The stems that are meant."""
-    return run.record.video_input.options.stems if part == "both" else (part,)
+def prompt_edits(run: Run, scene: int | None, part: Part, words: Words) -> Edits:
+    """These stems of one scene, or of all: by the words as they are now, and where those are what they were, another take.
 
-
-def scene_edits(run: Run, scene: int, part: Part, *, music_prompt: str | None, sound_prompt: str | None) -> Edits:
-    """One scene's prompts as they are now, for these stems; where they are what they were, another take of them."""
+    Raises ValueError for a prompt that was emptied, and for a run that came to no prompts.
+    """
     prompts = run.record.prompt_enhancement
     if prompts is None:
         raise ValueError("The run came to its end before it had prompts.")
-    old = prompts.scenes[scene]
-    changed: dict[str, Any] = {"scene": scene}
-    texts = {"music": ("music", old.music_prompt, music_prompt, old.music_take)}
-    texts["sounds"] = ("sound", old.sound_prompt, sound_prompt, old.sound_take)
-    for kind in kinds(run, part):
-        name, before, now, take = texts[kind]
-        now = (now or "").strip()
-        if now and now != before:
-            changed[f"{name}_prompt"] = now
+    kinds: tuple[StemKind, ...] = run.record.video_input.options.stems if part == "both" else (part,)
+    edited = [
+        ScenePromptsEdit.model_validate({"scene": number, **_change(old, now, kinds)})
+        for number, (old, now) in enumerate(zip(prompts.scenes, words, strict=True))
+        if scene is None or scene == number
+    ]
+    return Edits(prompt_enhancement=PromptEnhancementEdit(scenes=tuple(edited)))
+
+
+def _change(old: ScenePrompts, now: Mapping[str, str | None], kinds: Sequence[StemKind]) -> dict[str, Any]:
+    changed: dict[str, Any] = {}
+    for kind in kinds:
+        name, text = _NAMES[kind], (now.get(kind) or "").strip()
+        if not text:
+            raise ValueError("A prompt is empty: write what is to be heard.")
+        if text == getattr(old, f"{name}_prompt").strip():
+            changed[f"{name}_take"] = (getattr(old, f"{name}_take") + 1) % (MOST_TAKES + 1)
         else:
-            changed[f"{name}_take"] = _next(take)
-    return Edits(prompt_enhancement=PromptEnhancementEdit(scenes=(ScenePromptsEdit.model_validate(changed),)))
-
-
-def stem_edits(run: Run, part: Part) -> Edits:
-    """Another take of these stems, in every scene; the prompts stay."""
-    prompts = run.record.prompt_enhancement
-    if prompts is None:
-        raise ValueError("The run came to its end before it had prompts.")
-    names = {"music": "music_take", "sounds": "sound_take"}
-    wanted = [names[kind] for kind in kinds(run, part)]
-    scenes = tuple(
-        ScenePromptsEdit.model_validate({"scene": number, **{name: _next(getattr(scene, name)) for name in wanted}})
-        for number, scene in enumerate(prompts.scenes)
-    )
-    return Edits(prompt_enhancement=PromptEnhancementEdit(scenes=scenes))
+            changed[f"{name}_prompt"] = text
+    return changed
 
 
 def described_edits(run: Run, scene: int, text: str) -> Edits:
@@ -64,7 +62,3 @@ def described_edits(run: Run, scene: int, text: str) -> Edits:
     if described is None or not text or text == described.scenes[scene].text:
         raise ValueError("Change the description first: nothing would follow from the same words.")
     return Edits(frame_description=FrameDescriptionEdit(scenes=(SceneText(scene=scene, text=text),)))
-
-
-def _next(take: int) -> int:
-    return (take + 1) % (MOST_TAKES + 1)

@@ -1,14 +1,23 @@
-"""A service is asked for a run, and what happens meanwhile is told: it is busy, or it does not answer."""
+"""A service is asked for a run, and what happens meanwhile is told: it is busy, or it is not there, and asked again."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from client.findings import busy
+import httpx
+
+from client.errors import ServiceUnreachable
+from client.findings import busy, printable
 from client.protocol import OnBusy
 from models.record import Run
 
 SILENT_SECONDS = 5.0
 """After so long without an answer, that is said."""
+
+AGAIN_SECONDS = 3.0
+"""Until a service that is not there is asked again."""
+
+LONGEST_SECONDS = 600.0
+"""For so long."""
 
 
 async def asked(ask: Callable[[OnBusy], Awaitable[Run]]) -> AsyncGenerator[str | Run]:
@@ -16,8 +25,8 @@ async def asked(ask: Callable[[OnBusy], Awaitable[Run]]) -> AsyncGenerator[str |
 
     Whoever stops listening stops asking.
     """
-    told: asyncio.Queue[float] = asyncio.Queue()
-    asking = asyncio.ensure_future(ask(told.put_nowait))
+    told: asyncio.Queue[str] = asyncio.Queue()
+    asking = asyncio.ensure_future(_until_heard(ask, told))
     hearing = asyncio.ensure_future(told.get())
     try:
         while True:
@@ -26,11 +35,31 @@ async def asked(ask: Callable[[OnBusy], Awaitable[Run]]) -> AsyncGenerator[str |
                 yield asking.result()
                 return
             if hearing.done():
-                sentence = busy(hearing.result())
+                sentence = hearing.result()
                 hearing = asyncio.ensure_future(told.get())
-                yield f"{sentence[0].upper()}{sentence[1:]}. Nothing is lost meanwhile."
+                yield sentence
             else:
                 yield "The service has not answered yet. This page goes on asking."
     finally:
         asking.cancel()
         hearing.cancel()
+
+
+async def _until_heard(ask: Callable[[OnBusy], Awaitable[Run]], told: asyncio.Queue[str]) -> Run:
+    """What asking gives. A request that cannot have reached anybody is sent again; others might then be there twice."""
+
+    def on_busy(seconds: float) -> None:
+        sentence = busy(seconds)
+        told.put_nowait(f"{sentence[0].upper()}{sentence[1:]}. Nothing is lost meanwhile.")
+
+    loop = asyncio.get_running_loop()
+    until = loop.time() + LONGEST_SECONDS
+    while True:
+        try:
+            return await ask(on_busy)
+        except ServiceUnreachable as error:
+            if not isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout) or loop.time() > until:
+                raise
+            sentence = printable(str(error))
+            told.put_nowait(f"{sentence[0].upper()}{sentence[1:]}. This page goes on trying.")
+        await asyncio.sleep(AGAIN_SECONDS)

@@ -1,7 +1,7 @@
 """The page's layout, and which click does what."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -12,7 +12,7 @@ from client.page.handlers import Handlers
 
 TITLE = "Immersivaudio"
 STATIC = Path(__file__).with_name("static")
-SCRIPTS = ("history.js", "run.js", "scenes.js", "studio.js", "intake.js", "page.js")
+SCRIPTS = ("history.js", "run.js", "result.js", "scenes.js", "studio.js", "intake.js", "page.js")
 STYLES = ("page.css", "studio.css", "intake.css")
 AGAIN_SECONDS = 4.0
 """How often a service that is not there is looked for."""
@@ -52,36 +52,29 @@ def blocks(handlers: Handlers) -> gr.Blocks:
                 elements.history()
         notice = elements.html(name="iv-notice")
         run_view = elements.run_view()
-        with gr.Column(visible=False, elem_id="iv-result") as result:
-            studio, scenes, links = elements.studio(), elements.scenes(), elements.html()
-        shown, drafts = gr.State(""), gr.State(False)
+        result = elements.result()
+        stop = gr.Button("Stop asking", visible="hidden", elem_id="iv-stop")
         told = [notice, run_view]
 
+        asking = []
         for (given, button), one in zip(starts, forms, strict=True):
             make = handlers.from_words(one) if isinstance(given, gr.Textbox) else handlers.from_upload(one, _MISSING)
-            _on(button.click, make, [given, *one.inputs], told)
-        for gone in (run_view.began, run_view.closed):
-            gone(None, None, [result], js=_HIDE, show_progress="hidden", api_visibility="private")
-        _on(run_view.ended, handlers.ended, [drafts], [shown, studio, scenes, links, result])
-        _on(studio.keep_mix, handlers.keep_mix, [shown], told)
-        _on(scenes.again, handlers.again, [shown], told)
-        _on(scenes.describe, handlers.describe, [shown], told)
-        _on(scenes.full, handlers.full, [shown], told)
+            asking.append(_on(button.click, make, [given, *one.inputs], told))
+        asking.append(_on(result.ask, handlers.ask, None, told))
+        stop.click(lambda: "", None, notice, cancels=asking, show_progress="hidden", api_visibility="private")
 
         looking = gr.Timer(AGAIN_SECONDS, active=False)
         qualities = [one.fields["draft"] for one in forms]
 
         async def look() -> list[object]:
             words, there, both = await handlers.welcome()
-            return [words, both, gr.Timer(active=not there), *(gr.update(visible=both) for _ in qualities)]
+            return [words, gr.Timer(active=not there), *(gr.update(visible=both) for _ in qualities)]
 
-        _on(page.load, look, None, [service, drafts, looking, *qualities])
-        _on(looking.tick, look, None, [service, drafts, looking, *qualities])
+        _on(page.load, look, None, [service, looking, *qualities])
+        _on(looking.tick, look, None, [service, looking, *qualities])
     return page
 
 
-# In the browser: the server's answer to the beginning of a run could come after that to its end.
-_HIDE = '() => ({visible: false, __type__: "update"})'
 _MISSING = "Give a file first (choose one, record one, or take an example), and wait until all of it has arrived."
 
 
@@ -110,11 +103,9 @@ def _from_words(forms: list[Form]) -> tuple[gr.Textbox, gr.Button]:
 
 def _finish(kind: Kind, beside: gr.Column, forms: list[Form]) -> gr.Button:
     forms.append(form(kind, beside=beside))
-    return gr.Button("Make the sound", variant="primary", size="lg")
+    return gr.Button("Make the sound", variant="primary", size="lg", elem_classes="iv-make")
 
 
-def _on(event: object, act: object, inputs: object, outputs: object) -> None:
+def _on(event: Any, act: object, inputs: object, outputs: object) -> Any:
     """Any number of people may do it at once; it is no API of this page: the service has one."""
-    event(  # type: ignore[operator]
-        act, inputs, outputs, concurrency_limit=None, show_progress="hidden", api_visibility="private"
-    )
+    return event(act, inputs, outputs, concurrency_limit=None, show_progress="hidden", api_visibility="private")

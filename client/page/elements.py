@@ -29,44 +29,23 @@ def intake(
 
 
 def run_view() -> gr.HTML:
-    """A run as it happens. Setting its value to {run: id, at: anything new} shows it; events `began`, `ended` and `closed`."""
+    """A run as it happens. Setting its value to {run: id, at: anything new} shows it."""
     return _element(
         "<iv-run></iv-run>",
         """
             const shown = element.querySelector("iv-run");
-            shown.addEventListener("began", (event) => trigger("began", event.detail));
-            shown.addEventListener("ended", (event) => trigger("ended", event.detail));
-            shown.addEventListener("closed", () => trigger("closed", {}));
             const show = () => { if (props.value?.run) shown.show(props.value.run); };
             customElements.whenDefined("iv-run").then(() => { watch("value", show); show(); });
         """,
     )
 
 
-def studio() -> gr.HTML:
-    """The result, to hear and compare. Its value is what `studio.js` takes; event `keep_mix`."""
+def result() -> gr.HTML:
+    """The result of the run that is shown, which it fetches by itself. Event `ask`: {what, run, …}, once more with a change."""
     return _element(
-        "<iv-studio></iv-studio>",
+        "<iv-result></iv-result>",
         """
-            const studio = element.querySelector("iv-studio");
-            const take = () => { studio.data = props.value; };
-            studio.addEventListener("keep-mix", (event) => trigger("keep_mix", event.detail));
-            customElements.whenDefined("iv-studio").then(() => { watch("value", take); take(); });
-        """,
-    )
-
-
-def scenes() -> gr.HTML:
-    """The scenes' words, to change. Its value is what `scenes.js` takes; events `again`, `describe` and `full`."""
-    return _element(
-        "<iv-scenes></iv-scenes>",
-        """
-            const scenes = element.querySelector("iv-scenes");
-            const take = () => { scenes.data = props.value; };
-            scenes.addEventListener("again", (event) => trigger("again", event.detail));
-            scenes.addEventListener("describe", (event) => trigger("describe", event.detail));
-            scenes.addEventListener("full", (event) => trigger("full", event.detail));
-            customElements.whenDefined("iv-scenes").then(() => { watch("value", take); take(); });
+            element.querySelector("iv-result").addEventListener("ask", (event) => trigger("ask", event.detail));
         """,
     )
 

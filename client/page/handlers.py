@@ -1,5 +1,6 @@
 """What happens when something is clicked: the service is asked, and the page told. No layout here."""
 
+import logging
 import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -14,7 +15,6 @@ from client.findings import printable
 from client.page import again
 from client.page.asking import asked
 from client.page.form import Form
-from client.page.result import downloads, editable, studio
 from client.page.words import Trouble, trouble
 from client.protocol import OnBusy
 from models.record import Edits, ModuleInfo, Options, Run
@@ -24,7 +24,8 @@ API_KEY = "IMMERSIVAUDIO_API_KEY"
 _GONE = (404, 410)
 """An upload that has expired, or whose film was deleted with its runs."""
 
-Update = dict[str, Any]
+logger = logging.getLogger(__name__)
+
 Told = tuple[str, Any]
 """A notice, and what the run view is to show."""
 
@@ -89,55 +90,37 @@ class Handlers:
 
         return make
 
-    async def ended(self, event: gr.EventData, drafts: bool) -> tuple[str, Any, Any, str, Update]:
-        """The run that was shown has ended: its id, the studio's data, the scenes', the downloads, and whether there are any."""
-        run_id = str(event._data.get("run", ""))
-        try:
-            run = await self.client().run(run_id)
-        except ClientError:  # the run view says it
-            return run_id, None, None, "", gr.update(visible=False)
-        scenes = editable(run, drafts=drafts)
-        shown = run.status == "finished" or scenes is not None
-        return run_id, studio(run), scenes, downloads(run), gr.update(visible=shown)
-
-    async def again(self, event: gr.EventData, run_id: str) -> AsyncGenerator[Told]:
-        """One scene, one stem, or everything once more."""
+    async def ask(self, event: gr.EventData) -> AsyncGenerator[Told]:
+        """The run that is shown once more, with a change: what `<iv-result>` asks for."""
         wanted = dict(event._data)
-
-        def edits(run: Run) -> Edits:
-            if wanted.get("scene") is None:
-                return again.stem_edits(run, wanted["part"])
-            return again.scene_edits(
-                run,
-                int(wanted["scene"]),
-                wanted["part"],
-                music_prompt=wanted.get("music"),
-                sound_prompt=wanted.get("sounds"),
-            )
-
-        async for told in self._rerun(run_id, edits=edits):
+        make = {"again": self._again, "describe": self._describe, "full": self._full, "keep-mix": self._keep_mix}
+        async for told in make[str(wanted["what"])](str(wanted["run"]), wanted):
             yield told
 
-    async def describe(self, event: gr.EventData, run_id: str) -> AsyncGenerator[Told]:
+    def _again(self, run_id: str, wanted: Mapping[str, Any]) -> AsyncGenerator[Told]:
+        """One scene, one stem, or everything."""
+        scene = wanted["scene"]
+        return self._rerun(
+            run_id,
+            edits=lambda run: again.prompt_edits(
+                run, None if scene is None else int(scene), wanted["part"], wanted["words"]
+            ),
+        )
+
+    def _describe(self, run_id: str, wanted: Mapping[str, Any]) -> AsyncGenerator[Told]:
         """The user's own words for what a scene shows."""
-        wanted = dict(event._data)
+        scene, text = int(wanted["scene"]), str(wanted["text"])
+        return self._rerun(run_id, edits=lambda run: again.described_edits(run, scene, text))
 
-        def edits(run: Run) -> Edits:
-            return again.described_edits(run, int(wanted["scene"]), str(wanted["text"]))
-
-        async for told in self._rerun(run_id, edits=edits):
-            yield told
-
-    async def full(self, run_id: str) -> AsyncGenerator[Told]:
+    def _full(self, run_id: str, wanted: Mapping[str, Any]) -> AsyncGenerator[Told]:
         """The real thing, after a draft."""
-        async for told in self._rerun(run_id, options={"draft": False}):
-            yield told
+        return self._rerun(run_id, options={"draft": False})
 
-    async def keep_mix(self, event: gr.EventData, run_id: str) -> AsyncGenerator[Told]:
+    def _keep_mix(self, run_id: str, wanted: Mapping[str, Any]) -> AsyncGenerator[Told]:
         """The mix as it was set in the studio: nothing but the mix is made anew."""
-        options = {name: value for name, value in dict(event._data).items() if name in Options.model_fields}
-        async for told in self._rerun(run_id, options=options):
-            yield told
+        return self._rerun(
+            run_id, options={name: value for name, value in wanted.items() if name in Options.model_fields}
+        )
 
     async def _rerun(
         self,
@@ -154,12 +137,16 @@ class Handlers:
             yield told
 
 
-def notice(told: Trouble | str) -> str:
-    """What is to be read, and read out, at once."""
+def notice(told: Trouble | str, *, going: bool = False) -> str:
+    """What is to be read, and read out, at once. going: the service is still being asked, which may be stopped."""
     if not told:
         return ""
     sentence, advice = told if isinstance(told, Trouble) else (told, "")
-    return f'<iv-notice class="iv-notice" role="alert"><strong>{escape(sentence)}</strong> {escape(advice)}</iv-notice>'
+    stop = '<button type="button" class="iv-button" data-stop>Stop asking</button>' if going else ""
+    return (
+        f'<iv-notice class="iv-notice" role="alert"{" data-going" if going else ""}>'
+        f"<strong>{escape(sentence)}</strong> {escape(advice)}{stop}</iv-notice>"
+    )
 
 
 async def _telling(ask: Callable[[OnBusy], Awaitable[Run]]) -> AsyncGenerator[Told]:
@@ -169,8 +156,11 @@ async def _telling(ask: Callable[[OnBusy], Awaitable[Run]]) -> AsyncGenerator[To
             if isinstance(told, Run):
                 yield notice(""), {"run": told.id, "at": time.time()}
             else:
-                yield notice(told), gr.skip()
+                yield notice(told, going=True), gr.skip()
     except (ClientError, ValueError) as error:
+        yield notice(trouble(error)), gr.skip()
+    except Exception as error:
+        logger.exception("asking for a run failed")
         yield notice(trouble(error)), gr.skip()
 
 

@@ -17,6 +17,11 @@ _TYPES = {
 _OWN_SOUND = "The video's own sound"
 
 
+def shown(run: Run, *, drafts: bool) -> dict[str, Any]:
+    """All that `<iv-result>` shows of a run that has ended. drafts: the service has more than drafts."""
+    return {"studio": studio(run), "scenes": editable(run, drafts=drafts), "downloads": downloads(run)}
+
+
 def studio(run: Run) -> dict[str, Any] | None:
     """What `<iv-studio>` plays; None for a run without a result. Addresses are those of the page's own routes."""
     made, came = run.record.reconstruction, run.record.video_input
@@ -69,6 +74,8 @@ def editable(run: Run, *, drafts: bool) -> dict[str, Any] | None:
         for scene, place, words in zip(_scenes(record), record.scenes, prompts.scenes, strict=False)
     ]
     return {
+        "run": run.id,
+        "rerun_of": run.rerun_of,
         "scenes": scenes,
         "music": options.music,
         "sounds": options.sounds,

@@ -19,6 +19,7 @@ from client.answers import Answer
 from client.async_client import AsyncImmersivaudioClient
 from client.errors import ClientError, RequestRefused, RunCancelled, ServiceUnreachable
 from client.page.access import refusal
+from client.page.result import shown
 from client.page.strip import Strip
 from client.page.words import trouble
 
@@ -66,6 +67,11 @@ def routes(client: Client) -> list[Route]:
         headers = {"Content-Disposition": f'attachment; filename="{run.id}.json"', "Cache-Control": "no-store"}
         return Response(run.model_dump_json(indent=2), media_type="application/json", headers=headers)
 
+    async def result(request: Request) -> Response:
+        run = await client().run(request.path_params["run_id"])
+        drafts = run.record.video_input.options.draft and any(info.draft for info in await client().modules())
+        return JSONResponse(shown(run, drafts=drafts), headers={"Cache-Control": "no-store"})
+
     async def cancel(request: Request) -> Response:
         run = await client().cancel(request.path_params["run_id"])
         return JSONResponse({"status": run.status})
@@ -82,6 +88,7 @@ def routes(client: Client) -> list[Route]:
         Route(f"{RUN}/events", _guarded(events)),
         Route(f"{RUN}/files/{{name}}", _guarded(artifact), methods=["GET"]),
         Route("/studio/files/{path:path}", _guarded(file), methods=["GET"]),
+        Route(f"{RUN}/result", _guarded(result), methods=["GET"]),
         Route(f"{RUN}/record", _guarded(record), methods=["GET"]),
         Route(f"{RUN}/cancel", _guarded(cancel), methods=["POST"]),
         Route(RUN, _guarded(delete), methods=["DELETE"]),

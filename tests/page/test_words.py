@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 
 import gradio as gr
+import httpx
 import pytest
 
 from client.errors import ClientError, RequestRefused, ServiceBusy, ServiceUnreachable
@@ -16,7 +17,7 @@ from client.page.result import downloads, editable, studio
 from client.page.strip import Strip
 from client.page.words import of_run, trouble
 from client.protocol import OnBusy
-from models.record import Event, Options, Progress, Run, fold
+from models.record import Event, Options, Progress, Run, ScenePromptsEdit, fold
 from tests.client.logs import (
     a_cancellation,
     a_choice,
@@ -192,24 +193,45 @@ def test_a_style_never_pushes_the_users_own_words_out(forms: dict[Kind, Form]) -
         assert options.music_prompt == own
 
 
+def words(old: Run, **changed: str) -> list[dict[str, str | None]]:
+    """The prompts as the editor holds them; `changed` are the second scene's."""
+    assert old.record.prompt_enhancement
+    told: list[dict[str, str | None]] = [
+        {"music": scene.music_prompt, "sounds": scene.sound_prompt} for scene in old.record.prompt_enhancement.scenes
+    ]
+    told[1] |= changed
+    return told
+
+
+def edited(old: Run, scene: int | None, part: again.Part, **changed: str) -> list[ScenePromptsEdit]:
+    edit = again.prompt_edits(old, scene, part, words(old, **changed)).prompt_enhancement
+    assert edit
+    return list(edit.scenes)
+
+
 def test_other_words_for_one_scene_change_that_scene_alone() -> None:
     old = run(of_scenes(video_input(options=Options(scenes="auto"))))
-    assert old.record.prompt_enhancement
-    same = old.record.prompt_enhancement.scenes[1].music_prompt
-    edit = again.scene_edits(old, 1, "both", music_prompt=same, sound_prompt="gulls").prompt_enhancement
-    assert edit
-    [scene] = edit.scenes
+    [scene] = edited(old, 1, "both", sounds="gulls")
     assert (scene.scene, scene.music_prompt, scene.music_take) == (1, None, 1)  # the same words: another take
     assert (scene.sound_prompt, scene.sound_take) == ("gulls", None)
+    [scene] = edited(old, 0, "music", music="drums")
+    assert (scene.scene, scene.music_prompt, scene.music_take) == (0, None, 1)
 
 
-def test_a_stem_again_is_another_take_in_every_scene() -> None:
+def test_everything_again_takes_the_changed_words_along() -> None:
     old = run(of_scenes(video_input(options=Options(scenes="auto"))))
-    edit = again.stem_edits(old, "music").prompt_enhancement
-    assert edit
-    assert [(scene.scene, scene.music_take, scene.sound_take) for scene in edit.scenes] == [
-        (number, 1, None) for number in range(len(old.record.scenes))
+    scenes = edited(old, None, "music", music="drums", sounds="gulls")
+    assert [(scene.scene, scene.music_prompt, scene.music_take) for scene in scenes[:2]] == [
+        (0, None, 1),
+        (1, "drums", None),
     ]
+    assert {(scene.sound_prompt, scene.sound_take) for scene in scenes} == {(None, None)}
+
+
+def test_an_emptied_prompt_is_no_wish() -> None:
+    old = run(of_scenes(video_input(options=Options(scenes="auto"))))
+    with pytest.raises(ValueError, match="A prompt is empty"):
+        edited(old, 1, "music", music=" ")
 
 
 def test_the_same_description_is_no_change() -> None:
@@ -250,6 +272,28 @@ async def test_who_waits_for_a_busy_service_hears_so_and_gets_the_run() -> None:
     heard = [one async for one in asked(ask)]
     assert heard[-1] is made
     assert "busy; trying again in 5 s" in str(heard[0])
+
+
+async def test_a_service_that_is_not_there_is_asked_again_and_one_that_broke_off_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("client.page.asking.AGAIN_SECONDS", 0.01)
+    made = run(a_log(video_input()))
+    tries = iter((httpx.ConnectError("refused"), httpx.ConnectError("refused"), None))
+
+    async def ask(on_busy: OnBusy) -> Run:
+        if cause := next(tries):
+            raise ServiceUnreachable("no service answers at http://x") from cause
+        return made
+
+    heard = [one async for one in asked(ask)]
+    assert heard == ["No service answers at http://x. This page goes on trying."] * 2 + [made]
+
+    async def broken(on_busy: OnBusy) -> Run:
+        raise ServiceUnreachable("the connection broke") from httpx.ReadError("broken")
+
+    with pytest.raises(ServiceUnreachable):
+        _ = [one async for one in asked(broken)]
 
 
 async def test_who_goes_away_stops_asking() -> None:

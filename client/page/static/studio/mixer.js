@@ -22,7 +22,7 @@ export class Mixer {
     this.#stems = stems;
     this.#made = asMade(volumes);
     this.#changed = changed;
-    this.#keep = el("button", { type: "button", class: "ivs-button ivs-main", onclick: () => kept(this.options) }, "Keep this mix");
+    this.#keep = el("button", { type: "button", class: "ivs-button ivs-main", "data-asks": "", onclick: () => kept(this.options) }, "Keep this mix");
     const reset = el("button", { type: "button", class: "ivs-button", onclick: () => this.#reset() }, "As it was made");
     const rows = el("div", { class: "ivs-rows" }, ...stems.map((stem) => this.#row(stem)));
     const ducked = volumes?.ducked && el("p", { class: "ivs-note" },
