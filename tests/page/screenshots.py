@@ -6,6 +6,7 @@ with an error.
 
 import asyncio
 import io
+import logging
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -63,7 +64,10 @@ _TO_TOP = "(element, above) => window.scrollTo(0, element.getBoundingClientRect(
 # What has the focus by chance shows it. A video that is still loading shows that.
 _ALL_THERE = """async () => {
   document.activeElement?.blur();
-  const seen = (one) => one.checkVisibility() && one.getBoundingClientRect().top < innerHeight;
+  const seen = (one) => {
+    const { left, top } = one.getBoundingClientRect();
+    return document.elementsFromPoint(left + 8, top + 8).includes(one);
+  };
   await Promise.all([...document.images].filter(seen).map((one) => one.decode().catch(() => {})));
   for (const video of [...document.querySelectorAll("video")].filter(seen)) {
     while (video.readyState < 2 && !video.error) await new Promise((done) => setTimeout(done, 50));
@@ -168,11 +172,14 @@ async def photograph(cameras: list[Camera], studio: Site, folder: Path) -> None:
 
     others = _others(studio)
     studio.going_on.clear()
-    link = studio.link(studio.service.submit(EXAMPLES / "two-scenes.mp4", WANTED, name="Hills, then the sea.mp4").id)
-    pages = [await camera.open(link) for camera in cameras]
-    for camera, shown in zip(cameras, pages, strict=True):
-        await during(camera, shown)
-    studio.going_on.set()
+    try:
+        run = studio.service.submit(EXAMPLES / "two-scenes.mp4", WANTED, name="Hills, then the sea.mp4")
+        link = studio.link(run.id)
+        pages = [await camera.open(link) for camera in cameras]
+        for camera, shown in zip(cameras, pages, strict=True):
+            await during(camera, shown)
+    finally:
+        studio.going_on.set()
     for camera, shown in zip(cameras, pages, strict=True):
         await after(camera, shown)
         await history(camera, shown, [studio.link(run.id) for run in others])
@@ -198,6 +205,8 @@ async def visiting(browser: Browser) -> AsyncIterator[Visits]:
 
 
 async def main() -> None:
+    # The service tells of every module, and is cut short in the end.
+    logging.disable(logging.ERROR)
     began = time.monotonic()
     path = browser_path()
     if path is None:
