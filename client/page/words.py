@@ -26,8 +26,8 @@ _NAME = re.compile(r"\S+\.\w+:")
 _BY_KIND: tuple[tuple[type[Exception], str], ...] = (
     (ServiceBusy, "It has more to do than it can take. Try again in a few minutes: nothing is lost."),
     (NotUnderstood, "The page and the service may be of different versions."),
-    (ServiceUnreachable, "This page goes on trying. `make serve` starts a service on this machine."),
-    (httpx.RequestError, "This page goes on trying. `make serve` starts a service on this machine."),
+    (ServiceUnreachable, "This page goes on trying. “make serve” starts a service on this machine."),
+    (httpx.RequestError, "This page goes on trying. “make serve” starts a service on this machine."),
     (ServiceFailed, _AGAIN),
 )
 _BY_STATUS = {
