@@ -9,6 +9,7 @@ from client.async_client import AsyncImmersivaudioClient
 from client.client import ImmersivaudioClient
 from client.errors import (
     ClientError,
+    NoConnectionLeft,
     NotUnderstood,
     RequestRefused,
     RunCancelled,
@@ -43,6 +44,7 @@ __all__ = [
     "FrameSelectionEdit",
     "ImmersivaudioClient",
     "ModuleInfo",
+    "NoConnectionLeft",
     "NotUnderstood",
     "Options",
     "Progress",

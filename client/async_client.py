@@ -9,7 +9,7 @@ import httpx
 
 from client.answers import Answer, opened_answer
 from client.artifacts import result_name
-from client.connection import DEFAULT_SERVER, DEFAULT_TIMEOUT, LOOPBACK, common
+from client.connection import DEFAULT_SERVER, DEFAULT_TIMEOUT, LOOPBACK, MAX_CONNECTIONS, common
 from client.files import Source, Target, opened, opened_if_given, whole
 from client.protocol import OnBusy, Protocol, artifact_path, file_path, finished, next_state
 from client.uploads import RESUMABLE_ABOVE, OnUpload
@@ -28,9 +28,13 @@ class AsyncImmersivaudioClient:
         timeout: float | httpx.Timeout = DEFAULT_TIMEOUT,
         transport: httpx.AsyncBaseTransport | None = None,
         resumable_above: int = RESUMABLE_ABOVE,
+        max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         self._http = httpx.AsyncClient(
-            **common(base_url, api_key), timeout=timeout, transport=transport, mounts=None if transport else LOOPBACK
+            **common(base_url, api_key, max_connections),
+            timeout=timeout,
+            transport=transport,
+            mounts=None if transport else LOOPBACK,
         )
         self._say = Protocol(self._http.build_request, resumable_above=resumable_above)
 

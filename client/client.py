@@ -16,7 +16,7 @@ import httpx
 
 from client.artifacts import result_name
 from client.async_client import AsyncImmersivaudioClient
-from client.connection import DEFAULT_SERVER, DEFAULT_TIMEOUT, LOOPBACK, common
+from client.connection import DEFAULT_SERVER, DEFAULT_TIMEOUT, LOOPBACK, MAX_CONNECTIONS, common
 from client.files import Source, Target, opened, opened_if_given, whole
 from client.protocol import OnBusy, Protocol, finished, next_state
 from client.uploads import RESUMABLE_ABOVE, OnUpload
@@ -32,6 +32,9 @@ class ImmersivaudioClient:
     `api_key` goes to this service and to no other host, whatever a redirect says. Files above `resumable_above` bytes go up in
     parts. Raises ValueError for an address or a key that cannot be one. Every call raises ServiceUnreachable when nobody
     answers, RequestRefused when the service refuses (unknown run, unreadable file), ServiceFailed when it breaks.
+
+    Several calls may go on at once, over at most `max_connections` connections: a run that is followed and a download take one each
+    for as long as they last. A call waits for one as long as `timeout` says (`pool`), then NoConnectionLeft.
     """
 
     def __init__(
@@ -42,9 +45,13 @@ class ImmersivaudioClient:
         timeout: float | httpx.Timeout = DEFAULT_TIMEOUT,
         transport: httpx.BaseTransport | None = None,
         resumable_above: int = RESUMABLE_ABOVE,
+        max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         self._http = httpx.Client(
-            **common(base_url, api_key), timeout=timeout, transport=transport, mounts=None if transport else LOOPBACK
+            **common(base_url, api_key, max_connections),
+            timeout=timeout,
+            transport=transport,
+            mounts=None if transport else LOOPBACK,
         )
         self._say = Protocol(self._http.build_request, resumable_above=resumable_above)
 

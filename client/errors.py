@@ -2,6 +2,7 @@
 
 ClientError
 ├── ServiceUnreachable    nobody answers, or the connection kept breaking
+├── NoConnectionLeft      this client has all its connections in use, and none came free in time
 ├── RequestRefused        4xx: the request is at fault; the message is the service's own sentence
 │   └── ServiceBusy       429: too many runs wait, and went on waiting
 ├── ServiceFailed         5xx: the service is at fault
@@ -24,6 +25,10 @@ class ClientError(Exception):
 
 class ServiceUnreachable(ClientError):
     """Nobody answers, or the connection kept breaking."""
+
+
+class NoConnectionLeft(ClientError):
+    """All `max_connections` of this client are in use, and none came free in time. The service may well be there."""
 
 
 class RequestRefused(ClientError):

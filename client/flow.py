@@ -14,7 +14,15 @@ from urllib.parse import quote
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from client.errors import ClientError, NotUnderstood, RequestRefused, ServiceBusy, ServiceFailed, ServiceUnreachable
+from client.errors import (
+    ClientError,
+    NoConnectionLeft,
+    NotUnderstood,
+    RequestRefused,
+    ServiceBusy,
+    ServiceFailed,
+    ServiceUnreachable,
+)
 from models.record import Problem
 
 T = TypeVar("T")
@@ -22,7 +30,7 @@ T = TypeVar("T")
 PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0, *(8.0,) * 18)
 """Seconds between attempts after a connection breaks. Together they outlast the restart of a whole service."""
 
-BROKEN = (httpx.RequestError, ServiceUnreachable, ServiceFailed)
+BROKEN = (httpx.RequestError, NoConnectionLeft, ServiceUnreachable, ServiceFailed)
 """What another attempt may mend, unless it is NotUnderstood."""
 
 PROBLEM = "application/problem+json"
@@ -200,8 +208,10 @@ def _bare(response: httpx.Response, kind: type[ClientError]) -> str:
     return f"the service is still starting, or it is not one ({told})" if kind is ServiceUnreachable else told
 
 
-def unreachable(error: httpx.RequestError) -> ServiceUnreachable:
+def unreachable(error: httpx.RequestError) -> ClientError:
     """The error that stands for an answer that did not come."""
+    if isinstance(error, httpx.PoolTimeout):
+        return NoConnectionLeft("all connections that this client may have are in use")
     # Behind a redirect, this is not the request that was asked for.
     address = str(error.request.url.copy_with(path="/", query=None)).rstrip("/")
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol):

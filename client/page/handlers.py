@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+import httpx
 
 from client.async_client import AsyncImmersivaudioClient
 from client.errors import ClientError, RequestRefused
@@ -20,6 +21,11 @@ from client.protocol import OnBusy
 from models.record import Edits, ModuleInfo, Options, Run
 
 API_KEY = "IMMERSIVAUDIO_API_KEY"
+
+STREAMS = 1000
+"""Files on their way and runs that are followed, for all who have the page open. Beyond that a request for one is refused."""
+
+_STREAM_TIMEOUT = httpx.Timeout(60, connect=5, pool=3)
 
 _GONE = (404, 410)
 """An upload that has expired, or whose film was deleted with its runs."""
@@ -34,14 +40,19 @@ class Handlers:
     """Talks to one service for all who have the page open."""
 
     def __init__(self, server: str) -> None:
+        """Raises ValueError for an address of a service or an API key that cannot be one."""
         self.server = server
-        self._client: AsyncImmersivaudioClient | None = None
+        key = os.environ.get(API_KEY) or None
+        self._client = AsyncImmersivaudioClient(server, api_key=key)
+        self._streams = AsyncImmersivaudioClient(server, api_key=key, timeout=_STREAM_TIMEOUT, max_connections=STREAMS)
 
     def client(self) -> AsyncImmersivaudioClient:
-        """The one client, made in the loop that uses it."""
-        if self._client is None:
-            self._client = AsyncImmersivaudioClient(self.server, api_key=os.environ.get(API_KEY) or None)
+        """For calls, which come to their end by themselves."""
         return self._client
+
+    def streams(self) -> AsyncImmersivaudioClient:
+        """For what lasts as long as a browser likes, files and followed runs: it takes no connection from the calls."""
+        return self._streams
 
     async def welcome(self) -> tuple[str, bool, bool]:
         """What is told of the service; whether it is there; whether it has drafts beside the real thing."""

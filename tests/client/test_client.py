@@ -13,6 +13,7 @@ import pytest
 from client import (
     AsyncImmersivaudioClient,
     ImmersivaudioClient,
+    NoConnectionLeft,
     NotUnderstood,
     Options,
     Progress,
@@ -220,7 +221,12 @@ def test_an_address_that_cannot_be_one_is_refused_at_once(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [kind for kind in vars(httpx).values() if isinstance(kind, type) and issubclass(kind, httpx.RequestError)]
+    "error",
+    [
+        kind
+        for kind in vars(httpx).values()
+        if isinstance(kind, type) and issubclass(kind, httpx.RequestError) and kind is not httpx.PoolTimeout
+    ],
 )
 def test_every_way_a_request_can_break_is_one_error_of_ours(error: type[httpx.RequestError]) -> None:
     def breaks(request: httpx.Request) -> httpx.Response:
@@ -231,6 +237,19 @@ def test_every_way_a_request_can_break_is_one_error_of_ours(error: type[httpx.Re
         pytest.raises(ServiceUnreachable, match=r"at http://here \(\w|to http://here broke \(\w"),
     ):
         service.modules()
+
+
+def test_a_client_whose_connections_are_all_in_use_says_so(fake: Fake) -> None:
+    fake.slow_seconds = 0.2
+    patience = httpx.Timeout(10, pool=0.05)
+    with ImmersivaudioClient(fake.url, max_connections=1, timeout=patience) as service:
+        following = service.follow(RUN_ID)
+        next(following)
+        with pytest.raises(NoConnectionLeft, match="all connections that this client may have are in use"):
+            service.modules()
+        *_, last = following
+        assert last.status == "finished"
+        assert service.run(RUN_ID).id == RUN_ID
 
 
 @pytest.mark.parametrize("body", [b"<html>hello</html>", b"[]", b'{"id": 1}', b"", b"\xff"])
