@@ -1,6 +1,7 @@
 """A run's frames as thumbnails: what was found in them is drawn on them, and the chosen ones are marked."""
 
 from html import escape
+from pathlib import PurePath
 from urllib.parse import quote
 
 from client.findings import printable
@@ -11,6 +12,14 @@ SHOWN = 24
 
 BOXES = 6
 """Boxes drawn on one frame at most, those of the best scores."""
+
+
+_VIEWABLE = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".apng", ".avif", ".bmp"})
+
+
+def viewable(path: str) -> bool:
+    """Whether browsers can show the picture that lies there: TIFF and HEIC they cannot."""
+    return PurePath(path).suffix.lower() in _VIEWABLE
 
 
 def thumbnails(record: Record) -> str:
@@ -45,16 +54,28 @@ def _mark(scene: int | None, several: bool) -> str:
 
 
 def _figure(frame: Frame, index: int, found: FrameObjects | None, mark: str) -> str:
-    boxes = found.objects[:BOXES] if found else ()
-    seen = ", ".join(dict.fromkeys(printable(one.label) for one in boxes))
-    alt = f"Frame {index}, at {frame.seconds:.2f} s{': ' + seen if seen else ''}"
-    drawn = "".join(_box(one, found) for one in boxes) if found else ""
+    seen = ", ".join(dict.fromkeys(printable(one.label) for one in found.objects[:BOXES])) if found else ""
     marked = f'<strong class="iv-chosen"><span aria-hidden="true">★</span> {mark}</strong>' if mark else ""
+    shown = _picture(frame, index, seen, found) if viewable(frame.path) else _instead(frame, seen)
     return (
-        f'<li{" class=iv-is-chosen" if mark else ""}><figure><div class="iv-frame">'
-        f'<img src="studio/files/{quote(frame.path)}" alt="{escape(alt)}" loading="lazy" decoding="async">{drawn}</div>'
+        f"<li{' class=iv-is-chosen' if mark else ''}><figure>{shown}"
         f"<figcaption>{frame.seconds:.1f} s {marked}</figcaption></figure></li>"
     )
+
+
+def _picture(frame: Frame, index: int, seen: str, found: FrameObjects | None) -> str:
+    alt = f"Frame {index}, at {frame.seconds:.2f} s{': ' + seen if seen else ''}"
+    boxes = "".join(_box(one, found) for one in found.objects[:BOXES]) if found else ""
+    source = f"studio/files/{quote(frame.path)}"
+    return (
+        f'<div class="iv-frame"><img src="{source}" alt="{escape(alt)}" loading="lazy" decoding="async">{boxes}</div>'
+    )
+
+
+def _instead(frame: Frame, seen: str) -> str:
+    kind = PurePath(printable(frame.path)).suffix.lstrip(".").upper()
+    told = f"; found in it: {seen}" if seen else ""
+    return f'<p class="iv-quiet">{escape(f"This browser cannot show {kind} pictures{told}.")}</p>'
 
 
 def _box(found: DetectedObject, frame: FrameObjects) -> str:

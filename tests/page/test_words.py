@@ -12,6 +12,7 @@ from client.errors import ClientError, RequestRefused, ServiceBusy, ServiceUnrea
 from client.page import again
 from client.page.asking import asked
 from client.page.form import Form, Kind, form
+from client.page.frames import viewable
 from client.page.presets import MOST, STYLES
 from client.page.result import downloads, editable, studio
 from client.page.strip import Strip
@@ -99,6 +100,22 @@ def test_scenes_are_counted_from_one_with_their_times() -> None:
     assert "Scene 1" in shown
     assert "Scene 0" not in shown
     assert re.search(r"0:00\.0–\d:\d\d\.\d", shown)
+
+
+def test_a_picture_that_browsers_cannot_show_is_told_in_words() -> None:
+    def shown(container: str) -> str:
+        came = video_input("scan")
+        image = came.model_copy(
+            update={"media": "image", "container": container, "path": f"videos/0/source.{container}"}
+        )
+        return told(a_log(image))
+
+    assert '<img src="studio/files/videos/0/source.jpeg"' in shown("jpeg")
+    for container in ("tiff", "heic"):
+        words = shown(container)
+        assert f"This browser cannot show {container.upper()} pictures; found in it: water." in words
+        assert "<img" not in words
+    assert viewable("FRAME.JPG")
 
 
 def test_a_run_that_failed_says_why_and_what_helps() -> None:
