@@ -45,6 +45,7 @@ def theme() -> gr.themes.Base:
         input_background_fill="*neutral_50",
         input_background_fill_dark="*neutral_950",
         block_title_text_weight="550",
+        section_header_text_weight="650",
         input_border_width="1px",
         input_border_color="#8a8579",
         input_border_color_dark="#6f7b88",

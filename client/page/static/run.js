@@ -79,7 +79,7 @@
       this.#part(".iv-how").open = true;
       this.#part("[data-do=cancel]").hidden = true;
       this.#note("");
-      this.#part(".iv-run").scrollIntoView({ block: "start", behavior: calm() ? "auto" : "smooth" });
+      this.#toSight();
       this.dispatchEvent(new CustomEvent("began", { bubbles: true, detail: { run: id } }));
       if (!ID.test(id)) {
         this.#problem({ sentence: "This link names no run.", advice: "Perhaps a part of it is missing." });
@@ -110,6 +110,7 @@
       this.#name = told.name;
       this.#note("");
       const strip = this.#part(".iv-strip");
+      const first = !strip.firstChild;
       for (const [name, html] of Object.entries(told.sections)) {
         if (name === "head") {
           this.#part(".iv-head").innerHTML = html; // escaped by the server
@@ -122,6 +123,7 @@
         if (!old) strip.append(item);
         else if (!bars(old, item)) keepScroll(old, item);
       }
+      if (first) this.#toSight(); // a page that had just been opened was not so high before
       const going = told.status === "accepted" || told.status === "running";
       this.#part("[data-do=cancel]").hidden = !going;
       if (told.say) this.#part("[role=status]").textContent = told.say;
@@ -153,6 +155,10 @@
       const note = this.#part(".iv-note");
       note.textContent = text;
       note.hidden = !text;
+    }
+
+    #toSight() {
+      this.#part(".iv-run").scrollIntoView({ block: "start", behavior: calm() ? "auto" : "smooth" });
     }
 
     async #clicked(what) {
