@@ -87,7 +87,14 @@ class FrameExtractor(ModuleServer):
         try:
             with failures_of_ours(), StoreWorkspace(self.store, "probe") as files:
                 seen = video_input.SourceFile(files.path(sent.path), name=sent.name, key=sent.path, token=sent.token)
-                found = video_input.probe(seen, options=sent.options, limits=self.settings.limits_of_all)
+                try:
+                    found = video_input.probe(seen, options=sent.options, limits=self.settings.limits_of_all)
+                except InvalidInput:
+                    if (
+                        not seen.path.exists()
+                    ):  # another run of it has put it in its place between two looks: it is no bad file
+                        raise FileNotFoundError(sent.path) from None
+                    raise
                 if sent.reference:
                     found = found.model_copy(update={"reference": _heard(sent.reference, files)})
                     files.keep()

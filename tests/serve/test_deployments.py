@@ -15,6 +15,7 @@ from models import work
 from models.errors import DeadlinePassed, NotFound, OutOfMemory, StorageFull, UnsupportedMedia
 from models.frame_description import Description, Shot
 from models.record import Options, Outputs, Progress, Record
+from models.video_input import SourceFile
 from serve.deployments import FrameDescriber, FrameExtractor, MusicGenerator
 from serve.log import progress_key
 from serve.module_server import ModuleServer
@@ -293,6 +294,21 @@ async def test_a_look_that_hangs_has_a_deadline_and_its_replica_an_end(
         server.check_health()
     await asyncio.sleep(0.5)
     server.check_health()
+
+
+async def test_a_file_that_is_taken_away_while_it_is_looked_at_is_gone_and_not_bad(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = FrameExtractor(settings(tmp_path))
+
+    def taken_away(source: SourceFile, **_: Any) -> None:
+        source.path.unlink()
+        raise UnsupportedMedia("x.mp4 cannot be read")
+
+    monkeypatch.setattr("models.video_input.probe", taken_away)
+    server.store.put("incoming/x", b"film")
+    with pytest.raises(NotFound, match="not there any more"):
+        await server.probe(Sent("incoming/x", "x.mp4", records.TOKEN, Options()))
 
 
 async def test_of_files_that_do_not_all_find_room_none_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
