@@ -52,6 +52,7 @@ class Camera:
 
     async def take_as_it_is(self, state: str, shown: Page, *, whole: Locator | None = None) -> None:
         """Photograph the window where it has been scrolled to."""
+        await shown.mouse.move(1, 1)
         await shown.evaluate(_ALL_THERE)
         small = _small(await (whole or shown).screenshot(animations="disabled", caret="hide"))
         if len(small) > MOST_BYTES:
@@ -61,25 +62,28 @@ class Camera:
 
 
 _TO_TOP = "(element, above) => window.scrollTo(0, element.getBoundingClientRect().top + window.scrollY - above)"
-# What has the focus by chance shows it. A video that is still loading shows that.
+# What has the focus by chance shows it. A video that is loading shows that, and for a moment longer.
 _ALL_THERE = """async () => {
-  document.activeElement?.blur();
+  const rest = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
   const seen = (one) => {
     const { left, top } = one.getBoundingClientRect();
     return document.elementsFromPoint(left + 8, top + 8).includes(one);
   };
+  const loads = (video) => video.readyState < 2 || (video.readyState < 4 && video.networkState === video.NETWORK_LOADING);
+  document.activeElement?.blur();
   await Promise.all([...document.images].filter(seen).map((one) => one.decode().catch(() => {})));
-  for (const video of [...document.querySelectorAll("video")].filter(seen)) {
-    while (video.readyState < 2 && !video.error) await new Promise((done) => setTimeout(done, 50));
-  }
-  await new Promise((done) => setTimeout(done, 300));
+  const videos = [...document.querySelectorAll("video")].filter(seen);
+  while (videos.some((video) => !video.error && loads(video))) await rest(50);
+  await rest(videos.length ? 900 : 300);
 }"""
 
 
 def _small(png: bytes) -> bytes:
     """The same in as many colours as a page of text and a few pictures needs."""
     told = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(told, "PNG", optimize=True)
+    # By how far colours are apart, not how often they are: green hills take no colour from the words.
+    few = Image.open(io.BytesIO(png)).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(told, "PNG", optimize=True)
     return told.getvalue()
 
 
