@@ -25,9 +25,9 @@ TITLES: dict[Module, str] = {
     "audio_generation": "Sound",
     "reconstruction": "Result",
 }
-"""The modules, as people read them. Their own names stand beside."""
+"""The modules, as people read them. Their own names, which the log, the record and the command line have, stand beside."""
 
-STEMS: dict[StemKind | None, str] = {"music": "Music", "sounds": "Sounds", None: ""}
+STEMS: dict[StemKind | None, str] = {"music": "Music", "sounds": "Sound effects", None: ""}
 
 _ORIGINS = {"cached": "found again", "kept": "kept", "edited": "yours"}
 _MARKS = {"done": "✓", "working": "…", "waiting": "·", "failed": "✗", "stopped": "–"}
@@ -47,7 +47,7 @@ class Changes(TypedDict):
     sections: dict[str, str]
     """HTML by section, in order, of those that changed."""
     say: str
-    """A sentence for those who do not see it."""
+    """What has just happened, for those who do not see it. Nothing of what had happened before they looked."""
     name: str
     media: str
     status: str
@@ -58,27 +58,35 @@ class Strip:
 
     def __init__(self, run_id: str) -> None:
         self.run: Run | None = None
-        self._run_id = run_id
+        self.run_id = run_id
         self._progress: dict[tuple[Module, StemKind | None], Progress] = {}
         self._retried: dict[tuple[Module, StemKind | None], str] = {}
         self._told: dict[str, str] = {}
-        self._say = ""
+        self._say: list[str] = []
 
     def see(self, message: Event | Progress) -> None:
         """Take in the next thing that the run's stream says."""
         if isinstance(message, Progress):
             self._progress[message.module, message.part] = message
             return
-        self.run = next_state(self.run, self._run_id, message)
-        self._say = ""
+        self.run = next_state(self.run, self.run_id, message)
         if isinstance(message, ModuleDone):
-            self._say = f"{TITLES[message.module]}: done."
+            self._say.append(f"{TITLES[message.module]}: done.")
         elif isinstance(message, ModuleRetried):
             self._retried[message.module, message.part] = retried(message)
             self._progress.pop((message.module, message.part), None)
-            self._say = f"{TITLES[message.module]} is tried again."
+            self._say.append(f"{TITLES[message.module]} is tried again.")
         elif isinstance(message, Started):
             self._progress.clear()  # whoever takes over begins anew with what was in hand
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run has come to its end."""
+        return self.run is not None and self.run.ended_at is not None
+
+    def behind(self, run: Run) -> bool:
+        """Whether this knows less of the run than was known of it already."""
+        return self.run is None or _length(self.run) < _length(run)
 
     def changes(self) -> Changes:
         """What is to be shown now and was not before."""
@@ -86,8 +94,8 @@ class Strip:
         sections: dict[str, str] = {"head": _head(run)}
         sections |= {module: self._section(run, module) for module in run.record.modules}
         fresh = {name: html for name, html in sections.items() if self._told.get(name) != html}
-        self._told = sections
-        say, self._say = self._say, ""
+        say = " ".join(self._say) if self._told else ""
+        self._told, self._say = sections, []
         came = run.record.video_input
         return Changes(sections=fresh, say=say, name=came.name, media=came.media, status=run.status)
 
@@ -105,14 +113,14 @@ class Strip:
     def _section(self, run: Run, module: Module) -> str:
         state = _state(run, module)
         taken = _taken(run, module) if state == "done" else ""
-        by = ", ".join(models(run.record, module))
+        by = ", ".join((f"<code>{module}</code>", *map(escape, models(run.record, module))))
         return (
             f'<li class="iv-module iv-{state}" data-module="{module}"><div class="iv-module-head">'
             f'<span class="iv-mark" aria-hidden="true">{_MARKS[state]}</span>'
             f"<h3>{TITLES[module]}</h3>"
             f'<span class="iv-state">{_STATES[state]}{taken}</span>'
-            + (f'<span class="iv-by">{escape(by)}</span>' if by else "")
-            + f'</div><div class="iv-module-body">{self._body(run, module)}</div></li>'
+            f'<span class="iv-by">{by}</span>'
+            f'</div><div class="iv-module-body">{self._body(run, module)}</div></li>'
         )
 
     def _body(self, run: Run, module: Module) -> str:
@@ -140,9 +148,14 @@ def _head(run: Run) -> str:
     notes = [note for note in (draft_note(run.record),) if note and run.status == "finished"]
     if run.ended_at is None and run.resumptions:
         notes.append("Another worker has taken the run over, and goes on.")
-    return f"<h2>{escape(printable(came.name))}</h2><p><strong>{_STATUS[run.status]}{took}</strong></p>" + _paragraphs(
-        notes, "iv-quiet"
-    )
+    name = f'<h2 tabindex="-1">{escape(printable(came.name))}</h2>'  # the focus goes there
+    return f"{name}<p><strong>{_STATUS[run.status]}{took}</strong></p>" + _paragraphs(notes, "iv-quiet")
+
+
+def _length(run: Run) -> int:
+    """How much has happened in the run: it grows with each event of its log."""
+    begun = run.status != "accepted"
+    return begun + len(run.timings) + run.retries + run.resumptions + (run.ended_at is not None)
 
 
 def _state(run: Run, module: Module) -> str:
