@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from rich.console import Console
 
 from client.client import DEFAULT_SERVER, ImmersivaudioClient
+from client.connection import BadKey
 from client.delivery import (
     STDOUT,
     delivery_to,
@@ -269,14 +270,15 @@ def ui(
         ),
     ] = False,
 ) -> None:
-    """Serve the page: a small sound studio in the browser. With IMMERSIVAUDIO_UI_USERS (name:password, …) people sign in."""
-    from client.ui import start  # what it needs is installed where the page is wanted
+    """Serve the page: a small sound studio in the browser. With IMMERSIVAUDIO_UI_USERS (name:password,…) people sign in."""
+    from client.ui import USERS, BadUsers, start  # what it needs is installed where the page is wanted
 
     with exit_codes():
         try:
             start(server, host=host, port=port, share=share)
         except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="IMMERSIVAUDIO_UI_USERS") from None
+            hint = USERS if isinstance(error, BadUsers) else API_KEY if isinstance(error, BadKey) else "--server"
+            raise typer.BadParameter(str(error), param_hint=hint) from None
 
 
 @main.command()

@@ -34,7 +34,9 @@ STYLES = {
 
 
 def joined(own: str | None, style: str) -> str | None:
-    """The user's own words, with the style's behind them where there is room. None for no words."""
+    """The user's own words, and the style's behind them. None for no words; ValueError where there is no room for both."""
     own = (own or "").strip()
     both = ", ".join(filter(None, (own, style)))
-    return (both if len(both) <= MOST else own) or None
+    if style and len(both) > MOST:
+        raise ValueError("Your words leave no room for the style: shorten them, or choose another.")
+    return both or None

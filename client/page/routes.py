@@ -5,20 +5,21 @@ Everything is passed on from the service as it comes, through the Python client:
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from http import HTTPStatus
-from pathlib import Path
+from pathlib import Path, PurePath
 from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from client.answers import Answer
 from client.async_client import AsyncImmersivaudioClient
 from client.errors import ClientError, RequestRefused, RunCancelled, ServiceUnreachable
-from client.page.access import refusal
+from client.page.answers import Allowed, Handler, guarded, problem
 from client.page.result import shown
 from client.page.strip import Strip
 from client.page.words import trouble
@@ -34,80 +35,87 @@ RECONNECT_MILLISECONDS = 2000
 
 _PASSED_ON = ("content-type", "content-length", "content-range", "accept-ranges", "etag", "cache-control")
 _ASKED_ON = ("range", "if-none-match", "if-range")
+_MOST_OF_NAME, _MOST_OF_ENDINGS = 200, 60  # characters
 
 Client = Callable[[], AsyncImmersivaudioClient]
-Handler = Callable[[Request], Awaitable[Response]]
 
 
-def routes(client: Client) -> list[Route]:
-    """The routes. `client` is the page's client of the service, made in the loop that serves them."""
+def routes(client: Client, streams: Client, allowed: Allowed) -> list[Route]:
+    """The routes. `client` is for calls of the service, `streams` for what goes on as long as a browser likes.
 
-    async def static(request: Request) -> Response:
-        path = (STATIC / request.path_params["path"]).resolve()
-        if not path.is_relative_to(STATIC) or not path.is_file():
-            return JSONResponse({"detail": "There is no such file."}, 404)
-        return FileResponse(path, headers={"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"})
-
-    async def events(request: Request) -> Response:
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        stream = _stream(client(), request.path_params["run_id"])
-        return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
-
-    async def artifact(request: Request) -> Response:
-        run_id, name = request.path_params["run_id"], request.path_params["name"]
-        opening = client().open_artifact(run_id, name, headers=_asked(request), method=request.method)
-        return await _passed_on(request, opening)
-
-    async def file(request: Request) -> Response:
-        path = request.path_params["path"]
-        return await _passed_on(request, client().open_file(path, headers=_asked(request), method=request.method))
-
-    async def record(request: Request) -> Response:
-        run = await client().run(request.path_params["run_id"])
-        headers = {"Content-Disposition": f'attachment; filename="{run.id}.json"', "Cache-Control": "no-store"}
-        return Response(run.model_dump_json(indent=2), media_type="application/json", headers=headers)
-
-    async def result(request: Request) -> Response:
-        run = await client().run(request.path_params["run_id"])
-        drafts = run.record.video_input.options.draft and any(info.draft for info in await client().modules())
-        return JSONResponse(shown(run, drafts=drafts), headers={"Cache-Control": "no-store"})
-
-    async def cancel(request: Request) -> Response:
-        run = await client().cancel(request.path_params["run_id"])
-        return JSONResponse({"status": run.status})
-
-    async def delete(request: Request) -> Response:
-        try:
-            await client().delete(request.path_params["run_id"])
-        except RunCancelled:
-            await client().delete(request.path_params["run_id"])  # it had not ended: now it has
-        return Response(status_code=HTTPStatus.NO_CONTENT)
-
+    Whoever is not `allowed` is answered with 401. What is passed on is refused with 503 while there is too much of it.
+    """
+    runs, files = _Runs(client), _Files(streams)
+    wanted: list[tuple[str, str, Handler]] = [
+        ("GET", f"{RUN}/events", files.events),
+        ("GET", f"{RUN}/files/{{name}}", files.artifact),
+        ("GET", "/studio/files/{path:path}", files.file),
+        ("GET", f"{RUN}/result", runs.result),
+        ("GET", f"{RUN}/record", runs.record),
+        ("POST", f"{RUN}/cancel", runs.cancel),
+        ("DELETE", RUN, runs.delete),
+    ]
     return [
-        Route("/studio/static/{path:path}", static),  # open to all, as Gradio's own
-        Route(f"{RUN}/events", _guarded(events)),
-        Route(f"{RUN}/files/{{name}}", _guarded(artifact), methods=["GET"]),
-        Route("/studio/files/{path:path}", _guarded(file), methods=["GET"]),
-        Route(f"{RUN}/result", _guarded(result), methods=["GET"]),
-        Route(f"{RUN}/record", _guarded(record), methods=["GET"]),
-        Route(f"{RUN}/cancel", _guarded(cancel), methods=["POST"]),
-        Route(RUN, _guarded(delete), methods=["DELETE"]),
+        Route("/studio/static/{path:path}", _static),  # open to all, as Gradio's own
+        *(Route(path, guarded(handler, allowed), methods=[method]) for method, path, handler in wanted),
     ]
 
 
-def _guarded(handler: Handler) -> Handler:
-    """For those who may, and with errors in words."""
+async def _static(request: Request) -> Response:
+    path = (STATIC / request.path_params["path"]).resolve()
+    if not path.is_relative_to(STATIC) or not path.is_file():
+        return problem(HTTPStatus.NOT_FOUND, "There is no such file.")
+    return FileResponse(path, headers={"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"})
 
-    async def guarded(request: Request) -> Response:
-        if refused := refusal(request):
-            return refused
+
+class _Runs:
+    """What is asked and answered at once."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def result(self, request: Request) -> Response:
+        run = await self._client().run(request.path_params["run_id"])
+        drafts = run.record.video_input.options.draft and any(info.draft for info in await self._client().modules())
+        return JSONResponse(shown(run, drafts=drafts), headers={"Cache-Control": "no-store"})
+
+    async def record(self, request: Request) -> Response:
+        run = await self._client().run(request.path_params["run_id"])
+        headers = {"Content-Disposition": f'attachment; filename="{run.id}.json"', "Cache-Control": "no-store"}
+        return Response(run.model_dump_json(indent=2), media_type="application/json", headers=headers)
+
+    async def cancel(self, request: Request) -> Response:
+        run = await self._client().cancel(request.path_params["run_id"])
+        return JSONResponse({"status": run.status})
+
+    async def delete(self, request: Request) -> Response:
         try:
-            return await handler(request)
-        except ClientError as error:
-            status = error.status or (503 if isinstance(error, ServiceUnreachable) else 502)
-            return JSONResponse({"detail": str(trouble(error))}, status)
+            await self._client().delete(request.path_params["run_id"])
+        except RunCancelled:
+            await self._client().delete(request.path_params["run_id"])  # it had not ended: now it has
+        return Response(status_code=HTTPStatus.NO_CONTENT)
 
-    return guarded
+
+class _Files:
+    """What is passed on as it comes."""
+
+    def __init__(self, streams: Client) -> None:
+        self._streams = streams
+
+    async def events(self, request: Request) -> Response:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        stream = _stream(self._streams(), request.path_params["run_id"])
+        return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+
+    async def artifact(self, request: Request) -> Response:
+        run_id, name = request.path_params["run_id"], request.path_params["name"]
+        opening = self._streams().open_artifact(run_id, name, headers=_asked(request), method=request.method)
+        return await _passed_on(request, opening)
+
+    async def file(self, request: Request) -> Response:
+        path = request.path_params["path"]
+        opening = self._streams().open_file(path, headers=_asked(request), method=request.method)
+        return await _passed_on(request, opening)
 
 
 def _asked(request: Request) -> dict[str, str]:
@@ -119,46 +127,60 @@ async def _passed_on(request: Request, opening: AbstractAsyncContextManager[Answ
     """The service's answer, as it comes in. What strangers sent may be shown and heard, but not run as a page of ours."""
     stack = AsyncExitStack()
     answer = await stack.enter_async_context(opening)
-
-    async def pieces() -> AsyncIterator[bytes]:
-        async with stack:
-            async for piece in answer.pieces():
-                yield piece
-
     headers = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}
     headers |= {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'"}
     if wanted := request.query_params.get("download"):
-        headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(wanted[:200], safe='')}"
-    return StreamingResponse(pieces(), answer.status, headers)
+        headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(_short(wanted), safe='')}"
+    return _Passed(answer.pieces(), answer.status, headers, opened=stack)
+
+
+class _Passed(StreamingResponse):
+    """Closes the service's answer in the end, even where a browser went away before the first piece."""
+
+    def __init__(
+        self, pieces: AsyncIterator[bytes], status: int, headers: Mapping[str, str], *, opened: AsyncExitStack
+    ) -> None:
+        super().__init__(pieces, status, headers)
+        self._opened = opened
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._opened:
+            await super().__call__(scope, receive, send)
+
+
+def _short(name: str) -> str:
+    """The name with its stem cut where it is too long for a file's. The endings say what it is: `.immersivaudio.music.flac`."""
+    endings = "".join(PurePath(name).suffixes[-3:])[-_MOST_OF_ENDINGS:]
+    return name if len(name) <= _MOST_OF_NAME else name[: _MOST_OF_NAME - len(endings)] + endings
 
 
 async def _stream(client: AsyncImmersivaudioClient, run_id: str) -> AsyncGenerator[str]:
     """A run as Server-Sent Events, from its beginning: what has changed on the strip, and in the end that it has ended.
 
-    `problem` says in words why there is nothing to see, and whether asking again may help.
+    What had happened before it was asked for comes as one `strip`, so a run that had ended is that and `ended`. `problem` says in
+    words why there is nothing to see, and whether asking again may help.
     """
     yield f"retry: {RECONNECT_MILLISECONDS}\n\n"
     strip = Strip(run_id)
     try:
-        await client.run(run_id)  # says at once what following would say after minutes
+        already = await client.run(run_id)  # says at once what following would say after minutes
         async with aclosing(client.events(run_id)) as events:
             coming = asyncio.ensure_future(anext(events, None))
             try:
                 while True:
                     done, _ = await asyncio.wait({coming}, timeout=QUIET_SECONDS)
                     if not done:
-                        yield await _meanwhile(client, run_id)
+                        yield await _meanwhile(client, strip)
                         continue
                     message = coming.result()
                     if message is None:
                         return
                     coming = asyncio.ensure_future(anext(events, None))
-                    # What is already there is shown at once, not one event after the other.
                     strip.see(message)
-                    if not strip.run:
+                    if strip.behind(already):
                         continue
                     yield _event("strip", strip.changes())
-                    if strip.run.ended_at is not None:
+                    if strip.ended:
                         yield _event("ended", strip.ending())
                         return
             finally:
@@ -169,15 +191,16 @@ async def _stream(client: AsyncImmersivaudioClient, run_id: str) -> AsyncGenerat
         yield _event("problem", {"sentence": trouble(error).sentence, "advice": trouble(error).advice, "again": again})
 
 
-async def _meanwhile(client: AsyncImmersivaudioClient, run_id: str) -> str:
+async def _meanwhile(client: AsyncImmersivaudioClient, strip: Strip) -> str:
     """Whether the service is still there, while nothing happens."""
     try:
-        await client.run(run_id)
+        run = await client.run(strip.run_id)
     except ServiceUnreachable:
         return _event("waiting", {"sentence": "The service does not answer just now. The run goes on when it is back."})
     except ClientError:
-        pass
-    return ": quiet\n\n"
+        return ": quiet\n\n"
+    # It takes back what `waiting` may have said.
+    return ": quiet\n\n" if strip.behind(run) else _event("strip", strip.changes())
 
 
 def _event(kind: str, data: object) -> str:

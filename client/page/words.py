@@ -7,6 +7,7 @@ import httpx
 
 from client.errors import (
     ClientError,
+    NoConnectionLeft,
     NotUnderstood,
     RunFailed,
     ServiceBusy,
@@ -21,13 +22,17 @@ _AGAIN = (
 )
 _OTHER_FILE = "Give another file, or export this one anew, as an MP4 for example."
 
+_NOT_THERE = "Try again in a moment. “make serve” starts a service on this machine."
+_TOO_MUCH = "The page has too much to do just now: it passes on as many files and runs as it can."
+
 _NAME = re.compile(r"\S+\.\w+:")
 
 _BY_KIND: tuple[tuple[type[Exception], str], ...] = (
     (ServiceBusy, "It has more to do than it can take. Try again in a few minutes: nothing is lost."),
     (NotUnderstood, "The page and the service may be of different versions."),
-    (ServiceUnreachable, "This page goes on trying. “make serve” starts a service on this machine."),
-    (httpx.RequestError, "This page goes on trying. “make serve” starts a service on this machine."),
+    (NoConnectionLeft, "Try again in a moment."),
+    (ServiceUnreachable, _NOT_THERE),
+    (httpx.RequestError, _NOT_THERE),
     (ServiceFailed, _AGAIN),
 )
 _BY_STATUS = {
@@ -58,7 +63,8 @@ def trouble(error: Exception) -> Trouble:
         )
     by_status = _BY_STATUS.get(getattr(error, "status", None) or 0, "")
     advice = next((advice for kind, advice in _BY_KIND if isinstance(error, kind)), by_status)
-    return Trouble(_sentence(printable(str(error))), advice)
+    told = _TOO_MUCH if isinstance(error, NoConnectionLeft) else printable(str(error))
+    return Trouble(_sentence(told), advice)
 
 
 def of_run(run: Run) -> Trouble:

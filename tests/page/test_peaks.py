@@ -1,9 +1,12 @@
 """The outline of a run's sound, as the page asks for it."""
 
 import asyncio
+import io
+import threading
 import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -22,10 +25,13 @@ class Service:
     def __init__(self) -> None:
         self.files: dict[str, Path] = {}
         self.asked = 0
+        self.going_on = asyncio.Event()
+        self.going_on.set()
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         self.asked += 1
         await asyncio.sleep(0.01)
+        await self.going_on.wait()
         name = request.url.path.rsplit("/", 1)[1]
         if name not in self.files:
             return httpx.Response(404, json={"title": "Not Found", "status": 404, "detail": f"run 1 has no {name}"})
@@ -126,16 +132,47 @@ async def test_a_format_that_cannot_be_read_is_told_in_words(
     service.files["audio"] = make_sound(tmp_path / "audio.m4a")
     answer = await page.get("/studio/runs/1/peaks/audio")
     assert answer.status_code == 404
-    assert answer.json() == {"detail": "There is no waveform for sound in this format."}
+    assert answer.json()["detail"] == "There is no waveform for sound in this format."
 
 
 async def test_the_services_own_sentence_comes_through_and_a_later_try_may_succeed(
     page: httpx.AsyncClient, service: Service, tmp_path: Path
 ) -> None:
     answer = await page.get("/studio/runs/1/peaks/mix")
-    assert (answer.status_code, answer.json()) == (404, {"detail": "run 1 has no mix"})
+    assert (answer.status_code, answer.json()["detail"]) == (404, "Run 1 has no mix.")
     service.files["mix"] = make_sound(tmp_path / "mix.flac")
     assert (await page.get("/studio/runs/1/peaks/mix")).status_code == 200
+
+
+async def test_whoever_goes_away_does_not_take_it_from_the_others(
+    page: httpx.AsyncClient, service: Service, tmp_path: Path
+) -> None:
+    service.files["mix"] = make_sound(tmp_path / "mix.flac")
+    service.going_on.clear()
+    first, second = (asyncio.create_task(page.get("/studio/runs/1/peaks/mix")) for _ in range(2))
+    while not service.asked:
+        await asyncio.sleep(0.01)
+    first.cancel()
+    await asyncio.sleep(0.01)
+    service.going_on.set()
+    assert (await second).status_code == 200
+    assert service.asked == 1
+
+
+async def test_the_page_goes_on_while_a_sound_is_written(
+    client: AsyncImmersivaudioClient, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.files["mix"] = make_sound(tmp_path / "mix.flac")
+    writers = set()
+
+    class Disk(io.BytesIO):
+        def write(self, data: Any) -> int:
+            writers.add(threading.current_thread())
+            return super().write(data)
+
+    monkeypatch.setattr("tempfile.TemporaryFile", Disk)
+    assert (await peaks(client, "1", "mix")).seconds == 1
+    assert threading.main_thread() not in writers
 
 
 async def test_no_service_is_told_as_such() -> None:

@@ -3,16 +3,19 @@
 import asyncio
 import re
 from collections.abc import Iterable
+from html.parser import HTMLParser
 
 import gradio as gr
 import httpx
 import pytest
+from pydantic import TypeAdapter
 
-from client.errors import ClientError, RequestRefused, ServiceBusy, ServiceUnreachable
+from client.errors import ClientError, NoConnectionLeft, RequestRefused, ServiceBusy, ServiceUnreachable
 from client.page import again
 from client.page.asking import asked
 from client.page.form import Form, Kind, form
 from client.page.frames import viewable
+from client.page.handlers import notice
 from client.page.presets import MOST, STYLES
 from client.page.result import downloads, editable, studio
 from client.page.strip import Strip
@@ -31,7 +34,6 @@ from tests.client.logs import (
 )
 
 RUN = "a" * 32
-NASTY = '<img src=x onerror="alert(1)">'
 
 
 def run(events: Iterable[Event]) -> Run:
@@ -62,15 +64,83 @@ def test_the_strip_fills_as_modules_are_done_and_tells_only_what_changed() -> No
             assert "done" in str(fresh["say"])
 
 
+WRITTEN = {
+    "name",
+    "label",
+    "text",
+    "music_prompt",
+    "sound_prompt",
+    "negative_prompt",
+    "model",
+    "message",
+    "notes",
+    "reason",
+}
+"""Where a stranger, a model or a library may have put words, by their keys in a run's log."""
+
+
+def nasty(key: str) -> str:
+    return f'"><img src=x onerror="{key}">\x1b[31m'
+
+
+def spoilt(events: Iterable[Event]) -> list[Event]:
+    """The log, with nothing but nasty words in it."""
+
+    def spoil(key: str, value: object) -> object:
+        if isinstance(value, dict):
+            return {name: spoil(name, one) for name, one in value.items()}
+        if isinstance(value, list):
+            return [spoil(key, one) for one in value]
+        return nasty(key) if key in WRITTEN and isinstance(value, str) else value
+
+    event: TypeAdapter[Event] = TypeAdapter(Event)
+    return [event.validate_python(spoil("", one.model_dump(mode="json"))) for one in events]
+
+
+class Tags(HTMLParser):
+    """What a browser would make of HTML."""
+
+    def __init__(self, shown: str) -> None:
+        super().__init__()
+        self.attributes: set[str] = set()
+        self.feed(shown)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes |= {name for name, _ in attrs}
+
+
+def is_harmless(shown: str, *words: str) -> bool:
+    """Whether these words stand there, and nothing of them is a tag, an attribute or an escape character."""
+    return (
+        all(f"onerror=&quot;{word}&quot;" in shown for word in words)
+        and not any(name.startswith("on") for name in Tags(shown).attributes)
+        and "\x1b" not in shown
+    )
+
+
+def test_what_is_nasty_would_be_noticed() -> None:
+    assert not is_harmless(nasty("name"))
+    assert not is_harmless(f'<img alt="{nasty("name")}">')
+    assert not is_harmless("\x1b[31m")
+    assert not is_harmless("", "name")
+
+
 def test_nothing_that_strangers_wrote_becomes_html() -> None:
-    shown = told(a_log(video_input(name=NASTY)))
-    assert "<img src=x" not in shown
-    assert "&lt;img src=x" in shown
-    assert "\x1b" not in shown
-    words = told(of_words(NASTY))
-    assert "<img src=x" not in words
+    seen = {"name", "label", "text", "music_prompt", "sound_prompt", "negative_prompt", "model"}
+    assert is_harmless(told(spoilt(a_log(video_input()))), *seen)
+    assert is_harmless(told(spoilt(a_choice(video_input()))), "notes")
+    scenes = spoilt(of_scenes(video_input(options=Options(scenes="auto"))))
+    assert is_harmless(told(scenes), "text", "music_prompt", "sound_prompt", "reason")
+    assert is_harmless(told(spoilt(of_words("rain"))), "name")
     for kind in ("input", "internal"):
-        assert "<img src=x" not in told(a_failure(video_input(name=NASTY), kind))
+        assert is_harmless(told(spoilt(a_failure(video_input(), kind))), "message")
+    assert is_harmless(downloads(run(spoilt(a_choice(video_input())))))
+
+
+def test_nothing_in_an_error_becomes_html() -> None:
+    for error in (RequestRefused(nasty("error")), ServiceUnreachable(nasty("error")), ValueError(nasty("error"))):
+        assert is_harmless(notice(trouble(error)), "error")
+    assert is_harmless(notice(of_run(run(spoilt(a_failure(video_input()))))), "message")
 
 
 def test_progress_is_told_in_seconds_of_sound() -> None:
@@ -128,7 +198,8 @@ def test_a_run_that_failed_says_why_and_what_helps() -> None:
 @pytest.mark.parametrize(
     ("error", "advice"),
     [
-        (ServiceUnreachable("no service answers at http://x"), "goes on trying"),
+        (ServiceUnreachable("no service answers at http://x"), "Try again in a moment"),
+        (NoConnectionLeft("all are in use"), "Try again"),
         (ServiceBusy("too many runs wait"), "nothing is lost"),
         (RequestRefused("this is no film"), ""),
         (ClientError("odd"), ""),
@@ -203,11 +274,18 @@ def test_what_options_refuse_is_told_in_the_forms_words(
         forms["video"].read(values(forms["video"], **given))
 
 
-def test_a_style_never_pushes_the_users_own_words_out(forms: dict[Kind, Form]) -> None:
+def test_a_style_and_the_users_own_words_never_push_each_other_out(forms: dict[Kind, Form]) -> None:
     own = "x" * MOST
-    for style in STYLES:
-        options, _ = forms["image"].read(values(forms["image"], style=style, music_prompt=own))
-        assert options.music_prompt == own
+    for style, (added, *_) in STYLES.items():
+        given = values(forms["image"], style=style, music_prompt=own)
+        if not added:
+            assert forms["image"].read(given)[0].music_prompt == own
+            continue
+        with pytest.raises(ValueError, match="Your words leave no room for the style: shorten them, or choose another"):
+            forms["image"].read(given)
+        room = MOST - len(", " + added)
+        options, _ = forms["image"].read(values(forms["image"], style=style, music_prompt=own[:room]))
+        assert options.music_prompt == f"{own[:room]}, {added}"
 
 
 def words(old: Run, **changed: str) -> list[dict[str, str | None]]:
