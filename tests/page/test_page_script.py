@@ -40,7 +40,7 @@ async def notice(page: Page, html: str, *, place: str = "iv-notice") -> None:
 
 async def asked(page: Page) -> int:
     """How often it was asked when somebody has clicked once more, and then once more."""
-    await page.locator("#make").dblclick()
+    await page.locator("#make").dblclick(force=True)  # whatever its looks say
     found: int = await page.evaluate("asked")
     return found
 
@@ -94,9 +94,9 @@ async def test_without_any_answer_one_may_ask_again_after_a_while(visits: Visits
         "window.asked = 0; document.querySelector('#make').addEventListener('click', () => { asked += 1; })"
     )
     assert await asked(page) == 1
-    await page.clock.fast_forward(29_000)
+    await page.clock.fast_forward(25_000)
     assert await asked(page) == 1
-    await page.clock.fast_forward(2_000)
+    await page.clock.fast_forward(6_000)
     assert await asked(page) == 2
 
 
