@@ -132,18 +132,6 @@ async def test_a_file_taken_out_makes_room_for_another(place: Place) -> None:
     assert await told(page) == ["given", "ready", "cleared", "given", "ready"]
 
 
-async def test_a_file_that_the_service_has_deleted_can_be_sent_anew(place: Place, film: Path) -> None:
-    page = await place.open()
-    await choose(page, film)
-    await is_ready(page)
-    place.service.tus.uploads.clear()
-    await page.evaluate("document.querySelector('iv-intake').resend()")
-    await page.wait_for_function("told.length === 4")
-    assert await told(page) == ["given", "ready", "given", "ready"]
-    assert (await page.evaluate("told.at(-1)[1].upload")) in place.service.tus.uploads
-    assert place.arrived == md5(film)
-
-
 async def test_an_example_is_shown_and_goes_up_as_a_file_does(place: Place) -> None:
     page = await place.open("video", "image")
     await page.get_by_role("button", name="Sea at dusk").click()

@@ -8,7 +8,6 @@
 //   "cleared" {}                                 there is none any more
 //   element.value                                {upload, name, size} once all has arrived, else null
 //   element.clear()                              take the file out
-//   element.resend()                             send the same file anew: the service has deleted it, with the runs made of it
 //
 // The camera is this element's with `kind` video (a recording of up to `max-seconds`) and image (a photograph).
 
@@ -55,10 +54,6 @@ class Intake extends HTMLElement {
     this.#show();
     if (held) this.#parts.input.focus();
     this.#tell("cleared", {});
-  }
-
-  resend() {
-    if (this.#upload) this.#give(this.#upload.file);
   }
 
   get #most() {
