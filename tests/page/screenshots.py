@@ -159,7 +159,7 @@ async def in_the_dark(camera: Camera, link: str) -> None:
 
 
 async def nobody_there(cameras: list[Camera]) -> None:
-    with page(f"http://127.0.0.1:{free_port()}") as url:
+    with nobody() as place, page(address(place)) as url:
         for camera in cameras:
             shown = await camera.open(url)
             await expect(shown.locator("#iv-service")).to_contain_text("No service answers", timeout=SOON)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -22,7 +23,7 @@ from models.sketch.music import MusicGenerator
 from serve.settings import AppSettings
 from tests.serve.local import local_http
 
-_UI = "from client.cli import main; main()"
+_UI = [sys.executable, "-c", "from client.cli import main; main()", "ui"]
 
 
 @dataclass
@@ -41,7 +42,7 @@ class Site:
 
 @contextmanager
 def site(settings: AppSettings, *, users: str = "") -> Iterator[Site]:
-    with serving(settings) as address, page(address, users=users) as url, ImmersivaudioClient(address) as service:
+    with serving(settings) as at, page(at, users=users) as url, ImmersivaudioClient(at) as service:
         found = Site(url, service)
         found.going_on.set()
         with held_up(found.going_on):
@@ -49,16 +50,11 @@ def site(settings: AppSettings, *, users: str = "") -> Iterator[Site]:
 
 
 @contextmanager
-def page(service: str, *, users: str = "") -> Iterator[str]:
+def page(service: str, *, users: str = "", host: str = "127.0.0.1") -> Iterator[str]:
     """Address of a page over the service at that address, be it there or not: a process of its own, as people start it."""
-    port = free_port()
-    environ = os.environ | {"IMMERSIVAUDIO_UI_USERS": users, "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-c", _UI, "ui", "--server", service, "--port", str(port)]
-    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
+    process, port = _started([*_UI, "--server", service, "--host", host], users)
+    with process:
         try:
-            assert process.stdout
-            told = process.stdout.readline()
-            assert str(port) in told, told
             yield f"http://127.0.0.1:{port}"
         finally:
             process.send_signal(signal.SIGINT)
@@ -68,38 +64,58 @@ def page(service: str, *, users: str = "") -> Iterator[str]:
                 process.kill()
 
 
+def _started(command: list[str], users: str) -> tuple[subprocess.Popen[str], int]:
+    """The page's process, and its port. Another one may take that before it does: then it is started again."""
+    environ = os.environ | {"IMMERSIVAUDIO_UI_USERS": users, "PYTHONWARNINGS": "ignore"}
+    for _ in range(3):
+        process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True)
+        assert process.stdout
+        told = process.stdout.readline()
+        if found := re.match(r"The page is at http://[\d.]+:(\d+)", told):
+            return process, int(found[1])
+        process.kill()
+        process.communicate()
+    raise AssertionError(f"the page did not start: {told}")
+
+
 @contextmanager
-def serving(settings: AppSettings, *, port: int | None = None) -> Iterator[str]:
-    """Address of the service, in a thread with a loop of its own."""
-    port = port or free_port()
-    server: list[uvicorn.Server] = []
-    ready = threading.Event()
-
-    async def run() -> None:
-        async with local_http(settings) as http:
-            transport: Any = http._transport
-            server.append(uvicorn.Server(uvicorn.Config(transport.app, host="127.0.0.1", port=port, log_level="error")))
-            ready.set()
-            await server[0].serve()
-
-    thread = threading.Thread(target=asyncio.run, args=(run(),), daemon=True)
-    thread.start()
-    assert ready.wait(60)
-    while not server[0].started:
-        ready.wait(0.02)
-        assert thread.is_alive()
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server[0].should_exit = server[0].force_exit = True
-        thread.join(30)
-
-
-def free_port() -> int:
+def nobody() -> Iterator[socket.socket]:
+    """An address of this machine that is taken, and where nobody answers, unless `serving` is given it."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
+        yield taken
+
+
+def address(at: socket.socket) -> str:
+    return f"http://127.0.0.1:{at.getsockname()[1]}"
+
+
+@contextmanager
+def serving(settings: AppSettings, *, at: socket.socket | None = None) -> Iterator[str]:
+    """Address of the service, in a thread with a loop of its own."""
+    with nobody() as own:
+        place = at or own
+        server: list[uvicorn.Server] = []
+        ready = threading.Event()
+
+        async def run() -> None:
+            async with local_http(settings) as http:
+                transport: Any = http._transport
+                server.append(uvicorn.Server(uvicorn.Config(transport.app, log_level="error")))
+                ready.set()
+                await server[0].serve(sockets=[place])
+
+        thread = threading.Thread(target=asyncio.run, args=(run(),), daemon=True)
+        thread.start()
+        assert ready.wait(60)
+        while not server[0].started:
+            ready.wait(0.02)
+            assert thread.is_alive()
+        try:
+            yield address(place)
+        finally:
+            server[0].should_exit = server[0].force_exit = True
+            thread.join(30)
 
 
 @contextmanager

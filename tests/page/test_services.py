@@ -11,17 +11,16 @@ from serve import deployments
 from serve.deployments import load_generator
 from serve.settings import AudioSettings
 from tests.page.browser import Visits
-from tests.page.site import free_port, page, serving, settings, site
+from tests.page.site import address, nobody, page, serving, settings, site
 from tests.page.using import MAKE, SOON, ended, give, journey, press
 from tests.toys.generator import Model
 
 
 async def test_a_service_that_is_not_there_is_waited_for(visits: Visits, tmp_path: Path) -> None:
-    port = free_port()
-    with page(f"http://127.0.0.1:{port}") as url:
+    with nobody() as place, page(address(place)) as url:
         shown = await visits.open(url)
         await expect(shown.locator("#iv-service")).to_contain_text("No service answers", timeout=SOON)
-        with serving(settings(tmp_path), port=port):
+        with serving(settings(tmp_path), at=place):
             await expect(shown.locator("#iv-service")).to_contain_text("Drafts", timeout=SOON)
 
 
