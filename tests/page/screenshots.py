@@ -20,7 +20,7 @@ from playwright.async_api import Browser, Locator, Page, expect
 
 from models.record import Options, Run
 from tests.page.browser import STATIC, Size, Visits, browser_at, browser_path
-from tests.page.site import Site, free_port, page, settings, site
+from tests.page.site import Site, address, nobody, page, settings, site
 
 PICTURES = Path(__file__).parents[2] / "docs/img"
 MOST_BYTES = 250_000
