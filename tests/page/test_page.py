@@ -179,52 +179,6 @@ async def test_a_reload_in_the_middle_and_another_machine_see_the_same_run(
         await expect(one.locator("iv-studio video")).to_be_visible(timeout=SOON)
 
 
-async def test_one_scenes_sound_is_made_again_and_nothing_else(studio: Site, visits: Visits, film: Path) -> None:
-    shown = await visits.open(studio.url)
-    await give(shown, film)
-    await shown.get_by_role("button", name="Advanced").first.click()
-    await shown.get_by_label("Scenes").first.click()
-    await shown.get_by_role("option", name="2", exact=True).click()
-    await press(shown, MAKE)
-    first = await ended(shown, studio)
-    assert len(first.record.scenes) == 2
-
-    words = shown.locator("iv-scenes li").nth(1).get_by_label("Sound effects: the whole prompt")
-    await words.fill("A storm at night.", timeout=SOON)
-    await press(shown, "Sound effects of scene 2 again")
-    await expect(shown).not_to_have_url(re.compile(first.id), timeout=SOON)
-    second = await ended(shown, studio)
-    assert second.rerun_of == first.id
-    before, after = first.record.prompt_enhancement, second.record.prompt_enhancement
-    assert before
-    assert after
-    assert after.scenes[1].sound_prompt == "A storm at night."
-    assert (after.scenes[0], after.scenes[1].music_prompt) == (before.scenes[0], before.scenes[1].music_prompt)
-    made = {stem.kind: stem for stem in second.record.audio_generation.stems} if second.record.audio_generation else {}
-    assert (made["music"].origin, made["sounds"].origin) == ("cached", "computed")
-
-    await expect(shown.locator("iv-scenes li").nth(1)).to_contain_text("Scene 2", timeout=SOON)
-    await press(shown, "Music of scene 1 again")
-    await expect(shown).not_to_have_url(re.compile(second.id), timeout=SOON)
-    third = await ended(shown, studio)
-    takes = third.record.prompt_enhancement
-    assert takes
-    assert [scene.music_take for scene in takes.scenes] == [1, 0]
-    assert takes.scenes[1].sound_prompt == "A storm at night."
-
-
-async def test_a_mix_is_kept(studio: Site, visits: Visits, film: Path) -> None:
-    run = studio.service.wait(studio.service.submit(film).id)
-    shown = await visits.open(studio.link(run.id))
-    await shown.locator("iv-studio").get_by_text("Mixer").click(timeout=SOON)
-    await shown.get_by_role("slider", name=re.compile("Music")).last.fill("-6")
-    await press(shown, "Keep this mix")
-    await expect(shown).not_to_have_url(re.compile(run.id), timeout=SOON)
-    again = await ended(shown, studio)
-    assert again.rerun_of == run.id
-    assert again.record.video_input.options.music_volume_db == pytest.approx(-6)
-
-
 async def test_what_was_made_is_downloaded(studio: Site, visits: Visits, film: Path) -> None:
     run = studio.service.wait(studio.service.submit(film).id)
     shown = await visits.open(studio.link(run.id))

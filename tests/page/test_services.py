@@ -36,6 +36,10 @@ async def test_a_busy_service_is_asked_again(visits: Visits, tmp_path: Path) -> 
             await give(shown, film)
             await press(shown, MAKE)
             await expect(shown.locator("#iv-notice")).to_contain_text("The service is busy", timeout=SOON)
+            await press(shown, "Stop asking")
+            await expect(shown.locator("#iv-notice")).not_to_contain_text("busy", timeout=SOON)
+            await press(shown, MAKE)
+            await expect(shown.locator("#iv-notice")).to_contain_text("The service is busy", timeout=SOON)
         finally:
             busy.going_on.set()
         run = await ended(shown, busy)
