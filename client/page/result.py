@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from client.artifacts import candidate_endings, result_name, stem_endings
 from client.findings import printable
+from client.page.frames import viewable
 from client.page.strip import STEMS
 from models.record import VIDEO_FORMATS, Record, Run, Stem
 
@@ -38,7 +39,7 @@ def studio(run: Run) -> dict[str, Any] | None:
             "name": _file_name(run, made.format),
         },
         "audio": _url(run, "audio") if made.files.mix else None,
-        "poster": f"studio/files/{quote(run.record.selected.path)}" if run.record.selected else None,
+        "poster": _picture(run.record.selected.path if run.record.selected else None),
         "seconds": made.duration_seconds,
         "scenes": _scenes(run.record),
         "original": _url(run, "original") if "original" in stems else None,
@@ -61,11 +62,11 @@ def editable(run: Run, *, drafts: bool) -> dict[str, Any] | None:
     prompts = record.prompt_enhancement
     if prompts is None or run.ended_at is None:
         return None
-    picture = record.video_input.media != "text"
+    seen = record.video_input.media != "text"
     scenes = [
         {
             **scene,
-            "picture": f"studio/files/{quote(place.path)}" if picture else None,
+            "picture": _picture(place.path if seen else None),
             "music": words.music_prompt,
             "sounds": words.sound_prompt,
             "music_take": words.music_take,
@@ -106,6 +107,11 @@ def _link(run: Run, label: str, name: str, ending: str) -> str:
     wanted = _file_name(run, ending, part=part)
     address = f"{_url(run, name)}?download={quote(wanted, safe='')}"
     return f'<li><a href="{escape(address)}" download>{escape(label)}</a> <span>{escape(ending)}</span></li>'
+
+
+def _picture(path: str | None) -> str | None:
+    """Address of a picture that a browser can show."""
+    return f"studio/files/{quote(path)}" if path and viewable(path) else None
 
 
 def _url(run: Run, name: str) -> str:
