@@ -7,7 +7,8 @@ Gradio draws the forms; what is live (giving a file, following a run, listening)
 """
 
 import os
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,9 @@ from client.errors import ClientError
 
 if TYPE_CHECKING:
     import gradio as gr
-    from starlette.middleware import Middleware
+    from starlette.applications import Starlette
     from starlette.routing import Route
+    from starlette.types import Lifespan
 
 USERS = "IMMERSIVAUDIO_UI_USERS"
 """Environment variable: `name:password`, several with commas, which no password can hold. There is no flag: every user of a machine
@@ -85,7 +87,7 @@ def start(
     allowed = users(os.environ.get(USERS, ""))
     page, own, look = _drawn(server)
     _allow_open_files()
-    app = {"routes": own, "middleware": _strangers(host, share)}
+    app = {"routes": own, "lifespan": _closed_to_strangers(host, share)}
     try:
         _, address, link = page.launch(
             server_name=host, server_port=port, share=share, auth=allowed or None, app_kwargs=app, **look, **_SETTINGS
@@ -140,12 +142,21 @@ def _allow_open_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def _strangers(host: str, share: bool) -> "list[Middleware]":
+def _closed_to_strangers(host: str, share: bool) -> "Lifespan[Starlette]":
     """Keeps other sites out. A page for this machine alone also answers to this machine's names alone: others may lead here."""
-    from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     from client.page.access import OwnPagesAlone
 
-    own_names = [] if share or host not in _LOOPBACK else [Middleware(TrustedHostMiddleware, allowed_hosts=_LOOPBACK)]
-    return [*own_names, Middleware(OwnPagesAlone)]
+    @asynccontextmanager
+    async def serving(app: "Starlette") -> AsyncIterator[None]:
+        # Around everything, before the first request. A middleware that Gradio is given lies inside its own, of which that for CORS
+        # answers every preflight with yes.
+        inner = app.middleware_stack
+        assert inner is not None
+        app.middleware_stack = OwnPagesAlone(inner)
+        if not share and host in _LOOPBACK:
+            app.middleware_stack = TrustedHostMiddleware(app.middleware_stack, allowed_hosts=_LOOPBACK)
+        yield
+
+    return serving

@@ -71,7 +71,7 @@ def _started(command: list[str], users: str) -> tuple[subprocess.Popen[str], int
         process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True)
         assert process.stdout
         told = process.stdout.readline()
-        if found := re.match(r"The page is at http://[\d.]+:(\d+)", told):
+        if found := re.match(r"The page is at http://[^/:]+:(\d+)", told):
             return process, int(found[1])
         process.kill()
         process.communicate()
