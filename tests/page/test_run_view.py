@@ -23,10 +23,10 @@ def script() -> Iterator[Script]:
         yield found
 
 
-async def going(visits: Visits, script: Script, **options: bool) -> Page:
+async def going(visits: Visits, script: Script) -> Page:
     """A page that shows a run which goes on."""
     script.streams = [GOING]
-    page = await visits.open(script.link(), **options)
+    page = await visits.open(script.link())
     await expect(page.locator("iv-run")).to_contain_text("Working")
     return page
 

@@ -17,7 +17,7 @@ const watch = new MutationObserver(() => {
   if (going()) {
     waited = true;
     clearTimeout(expiry); // it may last, and can be stopped
-  } else if (waited || notice()?.textContent.trim()) answered();
+  } else if (waited || notice()?.querySelector("iv-notice")) answered(); // Gradio has words of its own in there
   // Else the words of before were taken away, and there is no answer yet.
 });
 
