@@ -59,7 +59,7 @@ class Handlers:
         try:
             loaded = await self.client().modules()
         except ClientError as error:
-            return notice(trouble(error)), False, False
+            return notice(trouble(error)._replace(advice="This page goes on trying.")), False, False
         return _service(loaded), True, any(info.draft for info in loaded)
 
     def from_upload(self, form: Form, missing: str) -> Callable[..., AsyncGenerator[Told]]:
