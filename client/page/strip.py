@@ -130,7 +130,9 @@ class Strip:
             return _paragraphs(findings(run.record, module)) + thumbnails(run.record)
         if lines := scene_lines(run.record, module):
             return lines
-        return _paragraphs(findings(run.record, module)) + self._working(run, module)
+        # The command line calls a stem by its name in the record.
+        told = [line.replace("sounds: ", f"{STEMS['sounds']}: ", 1) for line in findings(run.record, module)]
+        return _paragraphs(told) + self._working(run, module)
 
     def _working(self, run: Run, module: Module) -> str:
         if not at_work(run, module):

@@ -44,6 +44,7 @@ def run_id(shown: Page) -> str:
 
 async def to(shown: Page, name: str) -> None:
     """Press Tab until what has the focus has this name."""
+    await expect(shown.get_by_role("tab", name="Video")).to_be_visible(timeout=SOON)
     for _ in range(60):
         await shown.keyboard.press("Tab")
         focused = "document.activeElement"
