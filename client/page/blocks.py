@@ -13,7 +13,7 @@ from client.page.handlers import Handlers
 TITLE = "Immersivaudio"
 STATIC = Path(__file__).with_name("static")
 SCRIPTS = ("history.js", "run.js", "result.js", "scenes.js", "studio.js", "intake.js", "page.js")
-STYLES = ("page.css", "studio.css", "intake.css")
+STYLES = ("page.css", "run.css", "result.css", "studio.css", "intake.css")
 AGAIN_SECONDS = 4.0
 """How often a service that is not there is looked for."""
 

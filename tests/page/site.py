@@ -50,9 +50,13 @@ def site(settings: AppSettings, *, users: str = "") -> Iterator[Site]:
 
 
 @contextmanager
-def page(service: str, *, users: str = "", host: str = "127.0.0.1") -> Iterator[str]:
-    """Address of a page over the service at that address, be it there or not: a process of its own, as people start it."""
-    process, port = _started([*_UI, "--server", service, "--host", host], users)
+def page(service: str, *, users: str = "", host: str = "127.0.0.1", at: str | None = None) -> Iterator[str]:
+    """Address of a page over the service at that address, be it there or not: a process of its own, as people start it.
+
+    at: the address that another had before it.
+    """
+    again = ["--port", at.rpartition(":")[2]] if at else []
+    process, port = _started([*_UI, "--server", service, "--host", host, *again], users)
     with process:
         try:
             yield f"http://127.0.0.1:{port}"

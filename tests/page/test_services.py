@@ -1,17 +1,19 @@
 """The page over services of other kinds: one that is not there, a busy one, one that has both drafts and trained models."""
 
+import re
 from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
 
+from client.client import ImmersivaudioClient
 from models.audio_step import Generator
 from models.record import Options, StemKind
 from serve import deployments
 from serve.deployments import load_generator
 from serve.settings import AudioSettings
 from tests.page.browser import Visits
-from tests.page.site import address, nobody, page, serving, settings, site
+from tests.page.site import Site, address, nobody, page, serving, settings, site
 from tests.page.using import MAKE, SOON, ended, give, journey, press
 from tests.toys.generator import Model
 
@@ -80,3 +82,17 @@ async def test_people_sign_in_where_that_is_asked(visits: Visits, tmp_path: Path
         await give(shown, journey(tmp_path))
         await press(shown, MAKE)
         await ended(shown, closed)
+
+
+async def test_an_open_result_outlives_a_restart_of_the_pages_server(visits: Visits, tmp_path: Path) -> None:
+    with serving(settings(tmp_path)) as service, ImmersivaudioClient(service) as client:
+        run = client.wait(client.submit(journey(tmp_path)).id)
+        with page(service) as url:
+            shown = await visits.open(f"{url}/?run={run.id}")
+            await expect(shown.locator("iv-studio video")).to_be_visible(timeout=SOON)
+        with page(service, at=url):
+            await expect(shown.locator("iv-studio video")).to_be_visible(timeout=SOON)
+            await press(shown, "All music again")
+            await expect(shown).not_to_have_url(re.compile(run.id), timeout=SOON)
+            again = await ended(shown, Site(url, client))
+            assert again.rerun_of == run.id
