@@ -22,7 +22,8 @@ Told = tuple[str, dict[str, Any]]
 RUN, OTHER = "a" * 32, "b" * 32
 
 HEAD = (
-    '<link rel="stylesheet" href="studio/static/page.css">'
+    '<link rel="stylesheet" href="studio/static/page.css"><link rel="stylesheet" href="studio/static/run.css">'
+    '<link rel="stylesheet" href="studio/static/result.css">'
     + "".join(f'<script type="module" src="studio/static/{name}.js"></script>' for name in ("history", "run", "page"))
     # What a screen reader would read out: each change of a live region.
     + """<script>const spoken = [];
