@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from http import HTTPStatus
 
 import httpx
 
@@ -58,8 +59,15 @@ async def _until_heard(ask: Callable[[OnBusy], Awaitable[Run]], told: asyncio.Qu
         try:
             return await ask(on_busy)
         except ServiceUnreachable as error:
-            if not isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout) or loop.time() > until:
+            if not _reached_nobody(error) or loop.time() > until:
                 raise
             sentence = printable(str(error))
             told.put_nowait(f"{sentence[0].upper()}{sentence[1:]}. This page goes on trying.")
         await asyncio.sleep(AGAIN_SECONDS)
+
+
+def _reached_nobody(error: ServiceUnreachable) -> bool:
+    """No connection, or the proxy of a service that is still starting."""
+    return error.status == HTTPStatus.NOT_FOUND or isinstance(
+        error.__cause__, httpx.ConnectError | httpx.ConnectTimeout
+    )

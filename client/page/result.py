@@ -43,6 +43,7 @@ def studio(run: Run) -> dict[str, Any] | None:
         "seconds": made.duration_seconds,
         "scenes": _scenes(run.record),
         "original": _url(run, "original") if "original" in stems else None,
+        "compare": came.media == "video",
         "stems": [{"name": name, "label": _label(name), "url": _url(run, name)} for name in stems if name != "mix"],
         "volumes": {
             "music": came.options.music_volume_db,

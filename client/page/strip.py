@@ -3,6 +3,7 @@
 Names, descriptions and messages come from files and models that nobody here wrote: all of it is escaped.
 """
 
+import re
 from collections.abc import Iterable
 from html import escape
 from typing import TypedDict
@@ -130,8 +131,7 @@ class Strip:
             return _paragraphs(findings(run.record, module)) + thumbnails(run.record)
         if lines := scene_lines(run.record, module):
             return lines
-        # The command line calls a stem by its name in the record.
-        told = [line.replace("sounds: ", f"{STEMS['sounds']}: ", 1) for line in findings(run.record, module)]
+        told = [_as_here(line) for line in findings(run.record, module)]
         return _paragraphs(told) + self._working(run, module)
 
     def _working(self, run: Run, module: Module) -> str:
@@ -188,6 +188,12 @@ def _bar(run: Run, progress: Progress) -> str:
         f'<progress max="{progress.steps}" value="{progress.step}" aria-label="{name}"></progress>'
         f"<span>{' · '.join((told, *left))}</span></div>"
     )
+
+
+def _as_here(line: str) -> str:
+    """The command line calls a stem by its name in the record, and counts scenes from 0."""
+    line = re.sub(r"in scene (\d+)", lambda found: f"in scene {int(found[1]) + 1}", line)
+    return line.replace("sounds: ", f"{STEMS['sounds']}: ", 1)
 
 
 def _paragraphs(lines: Iterable[str], kind: str = "") -> str:

@@ -81,6 +81,19 @@ async def test_a_mix_is_kept(studio: Site, visits: Visits, film: Path) -> None:
     again = await ended(shown, studio)
     assert again.rerun_of == run.id
     assert again.record.video_input.options.music_volume_db == pytest.approx(-6)
+    # The new mixer begins where the mix was kept; what was muted can be heard again.
+    await shown.locator("iv-studio").get_by_text("Mixer").click(timeout=SOON)
+    volume = shown.get_by_role("slider", name="Music, volume")
+    await expect(volume).to_have_attribute("aria-valuetext", "−6 decibels")
+    await press(shown, "Mute Music")
+    await press(shown, "Keep this mix")
+    await expect(shown).not_to_have_url(re.compile(again.id), timeout=SOON)
+    third = await ended(shown, studio)
+    assert third.record.video_input.options.music_volume_db == -60
+    await shown.locator("iv-studio").get_by_text("Mixer").click(timeout=SOON)
+    await expect(shown.get_by_role("button", name="Mute Music")).to_have_attribute("aria-pressed", "true")
+    await press(shown, "Mute Music")
+    assert (await shown.evaluate("document.querySelector('iv-studio').mix"))["music_volume_db"] == 0
 
 
 async def test_what_was_typed_elsewhere_is_not_lost(studio: Site, visits: Visits, divided: Run) -> None:

@@ -49,6 +49,7 @@ async def test_a_video_gets_its_sound_and_everything_is_told_on_the_way(
         )
         == 320
     )
+    await expect(shown.get_by_role("button", name="Original", exact=True)).to_be_visible()
     await shown.get_by_text("How it is made").click()
     strip = shown.locator("iv-run .iv-strip")
     for title in ("Frames", "Objects", "Best frame", "Description", "Prompts", "Sound", "Result"):
@@ -106,6 +107,7 @@ async def test_an_image_is_shown_for_as_long_as_is_asked(studio: Site, visits: V
     assert run.record.reconstruction
     assert run.record.reconstruction.duration_seconds == pytest.approx(3, abs=0.1)
     await expect(shown.locator("iv-studio video")).to_be_visible(timeout=SOON)
+    await expect(shown.get_by_role("button", name="Original", exact=True)).to_have_count(0)
 
 
 async def test_words_alone_become_a_sound(studio: Site, visits: Visits) -> None:

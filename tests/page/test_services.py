@@ -92,7 +92,7 @@ async def test_an_open_result_outlives_a_restart_of_the_pages_server(visits: Vis
             await expect(shown.locator("iv-studio video")).to_be_visible(timeout=SOON)
         with page(service, at=url):
             await expect(shown.locator("iv-studio video")).to_be_visible(timeout=SOON)
-            await press(shown, "All music again")
+            await press(shown, "Music again")
             await expect(shown).not_to_have_url(re.compile(run.id), timeout=SOON)
             again = await ended(shown, Site(url, client))
             assert again.rerun_of == run.id

@@ -299,15 +299,24 @@ async def test_a_service_that_is_not_there_is_asked_again_and_one_that_broke_off
 ) -> None:
     monkeypatch.setattr("client.page.asking.AGAIN_SECONDS", 0.01)
     made = run(a_log(video_input()))
-    tries = iter((httpx.ConnectError("refused"), httpx.ConnectError("refused"), None))
+    starting = ServiceUnreachable("the service is still starting")
+    starting.status = 404  # Ray's proxy is there before anything behind it
+    tries = iter((httpx.ConnectError("refused"), starting, None))
 
     async def ask(on_busy: OnBusy) -> Run:
-        if cause := next(tries):
-            raise ServiceUnreachable("no service answers at http://x") from cause
+        match next(tries):
+            case ServiceUnreachable() as error:
+                raise error
+            case httpx.ConnectError() as cause:
+                raise ServiceUnreachable("no service answers at http://x") from cause
         return made
 
     heard = [one async for one in asked(ask)]
-    assert heard == ["No service answers at http://x. This page goes on trying."] * 2 + [made]
+    assert heard == [
+        "No service answers at http://x. This page goes on trying.",
+        "The service is still starting. This page goes on trying.",
+        made,
+    ]
 
     async def broken(on_busy: OnBusy) -> Run:
         raise ServiceUnreachable("the connection broke") from httpx.ReadError("broken")

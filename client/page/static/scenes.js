@@ -43,12 +43,16 @@
       add(section, "p", "iv-quiet", "Only what follows from your change is made anew. With the same words, another take is made.");
       const all = add(section, "div", "iv-actions");
       if (draft && drafts) this.#button(all, "Make the full version", "full", () => ({}));
-      if (this.#parts().length > 1) this.#button(all, "Everything again", "again", () => this.#asked(null, "both"));
-      for (const part of this.#parts()) {
-        this.#button(all, `All ${PARTS[part].toLowerCase()} again`, "again", () => this.#asked(null, part));
-      }
+      if (scenes.length > 1) this.#allAgain(all); // one scene has these buttons itself
       const list = add(section, "ol", "iv-scene-list");
       scenes.forEach((scene, number) => this.#scene(list, scene, number));
+    }
+
+    #allAgain(place) {
+      if (this.#parts().length > 1) this.#button(place, "Everything again", "again", () => this.#asked(null, "both"));
+      for (const part of this.#parts()) {
+        this.#button(place, `All ${PARTS[part].toLowerCase()} again`, "again", () => this.#asked(null, part));
+      }
     }
 
     #parts() {

@@ -110,7 +110,9 @@ class Studio extends HTMLElement {
       el("button", { type: "button", onclick: () => this.#choose(original), "aria-pressed": String(!original) }, words);
     const [made, original] = [one("With sound", false), one("Original", true)];
     Object.assign(this.#parts, { switches: { made, original } });
-    return el("div", { class: "ivs-switch", role: "group", "aria-label": "What is heard" }, made, original);
+    const both = el("div", { class: "ivs-switch", role: "group", "aria-label": "What is heard" }, made, original);
+    if (this.#data.compare === false) both.style.display = "none"; // a picture and words have no original
+    return both;
   }
 
   #choose(original) {

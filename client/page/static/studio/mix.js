@@ -9,15 +9,18 @@ const OPTIONS = { music: "music_volume_db", sounds: "sound_volume_db" };
 
 export const linear = (decibels) => (decibels <= LEAST ? 0 : 10 ** (decibels / 20));
 
-// How the result was mixed: {rate, volumes: {music, sounds}}. Of a rate of 0 or 1 one side is silent and has no level to start
-// from: then both start level, and the silent side starts muted.
+// How the result was mixed: {rate, volumes: {music, sounds}}. What was silent in it has no level to start from: it starts at 0 dB,
+// of a rate of 0 or 1 both sides level, and muted.
 export function asMade(volumes = {}) {
   const given = volumes.original_rate ?? 0.5;
-  return { rate: given > 0 && given < 1 ? given : 0.5, given, volumes: { music: volumes.music ?? 0, sounds: volumes.sounds ?? 0 } };
+  const silent = Object.keys(OPTIONS).filter((name) => volumes[name] <= LEAST);
+  const level = (name) => (silent.includes(name) ? 0 : (volumes[name] ?? 0));
+  const rate = given > 0 && given < 1 ? given : 0.5;
+  return { rate, given, silent, volumes: { music: level("music"), sounds: level("sounds") } };
 }
 
 export function startsMuted(name, made, hasOriginal) {
-  return hasOriginal && (name === "original" ? made.given === 0 : made.given === 1);
+  return made.silent.includes(name) || (hasOriginal && (name === "original" ? made.given === 0 : made.given === 1));
 }
 
 // settings: [{name, decibels, muted, solo}] → {name: decibels}, of those that are heard

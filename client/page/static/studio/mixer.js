@@ -116,8 +116,9 @@ export class Mixer {
       toggle(mute, row.muted);
       toggle(solo, row.solo);
       volume.value = row.decibels;
-      shown.textContent = row.decibels <= LEAST ? "off" : `${signed(row.decibels)} dB`;
-      volume.setAttribute("aria-valuetext", row.decibels <= LEAST ? "off" : `${signed(row.decibels)} decibels`);
+      const level = signed(Number((row.decibels + (this.#made.volumes[name] ?? 0)).toFixed(1)));
+      shown.textContent = row.decibels <= LEAST ? "off" : `${level} dB`;
+      volume.setAttribute("aria-valuetext", row.decibels <= LEAST ? "off" : `${level} decibels`);
     };
     const changed = () => { show(); this.#show(); };
     volume.addEventListener("input", () => { row.decibels = Number(volume.value); changed(); });
