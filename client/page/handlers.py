@@ -77,9 +77,8 @@ class Handlers:
                 except RequestRefused as error:
                     if error.status not in _GONE:
                         raise
-                    raise ValueError(
-                        f"The service has {given['name']} no more: remove it, and give it again."
-                    ) from error
+                    gone = "the sound to sound like" if reference and reference in str(error) else given["name"]
+                    raise ValueError(f"The service has {gone} no more: remove it, and give it again.") from error
 
             async for told in _telling(ask):
                 yield told
