@@ -1,4 +1,4 @@
-"""The command line: `immersivaudio enhance`, `compose`, `follow`, `rerun`, `cancel`, `delete`, `show`, `modules`, and `ui`: the page.
+"""The command line: `immersivaudio enhance`, `compose`, `follow`, `rerun`, `cancel`, `delete`, `show`, `modules`, `ui`.
 
 stdout carries the result and nothing else: the path it was written to, the record (`--json`), or the file itself (`-o -`).
 What happens meanwhile goes to stderr. Exit codes: 0 done, 1 the run failed or was cancelled, 2 bad usage or refused input, 3 no
