@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from models.errors import DamagedMedia
+from models.errors import DamagedMedia, NotFound
 from models.record import (
     SCHEMA_VERSION,
     Finished,
@@ -55,7 +55,9 @@ class Graph:
     async def probe(self, sent: Sent) -> VideoInput:
         self.sent.append(sent)
         data = await self.store.read(sent.path)
-        if data is None or not data.startswith(VIDEO[:7]):
+        if data is None:  # another run of the same upload has put it in its place
+            raise NotFound("the file is not there any more; send it again")
+        if not data.startswith(VIDEO[:7]):
             raise DamagedMedia("no frame of this file decodes")
         changes = {"token": sent.token, "path": sent.path, "options": sent.options, "duration_seconds": self.seconds}
         return records.video_input(name=sent.name or "unnamed", **changes)
