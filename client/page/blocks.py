@@ -1,6 +1,5 @@
 """The page's layout, and which click does what."""
 
-from pathlib import Path
 from typing import Any, Literal
 
 import gradio as gr
@@ -11,7 +10,6 @@ from client.page.form import Form, Kind, form
 from client.page.handlers import Handlers
 
 TITLE = "Immersivaudio"
-STATIC = Path(__file__).with_name("static")
 SCRIPTS = ("history.js", "run.js", "result.js", "scenes.js", "studio.js", "intake.js", "page.js")
 STYLES = ("page.css", "run.css", "result.css", "studio.css", "intake.css")
 AGAIN_SECONDS = 4.0

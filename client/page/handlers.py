@@ -41,7 +41,6 @@ class Handlers:
 
     def __init__(self, server: str) -> None:
         """Raises ValueError for an address of a service or an API key that cannot be one."""
-        self.server = server
         key = os.environ.get(API_KEY) or None
         self._client = AsyncImmersivaudioClient(server, api_key=key)
         self._streams = AsyncImmersivaudioClient(server, api_key=key, timeout=_STREAM_TIMEOUT, max_connections=STREAMS)

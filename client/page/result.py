@@ -15,7 +15,7 @@ _TYPES = {
     "mp4": "video/mp4", "mov": "video/quicktime", "mkv": "video/x-matroska", "webm": "video/webm",
     "wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg", "m4a": "audio/mp4", "ogg": "audio/ogg",
 }  # fmt: skip
-_OWN_SOUND = "The video's own sound"
+_LABELS: dict[str | None, str] = {"original": "The video's own sound", "mix": "The mix", **STEMS}
 
 
 def shown(run: Run, *, drafts: bool) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def _file_name(run: Run, ending: str, *, part: str = "") -> str:
 
 def _label(name: str) -> str:
     kind, _, candidate = name.partition("-")
-    words = {"music": "Music", "sounds": "Sound effects", "original": _OWN_SOUND, "mix": "The mix"}.get(kind, kind)
+    words = _LABELS.get(kind, kind)
     return f"{words}, candidate {candidate}" if candidate else words
 
 
@@ -150,7 +150,7 @@ def _ranked(run: Run, stem: Stem) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "label": f"{STEMS[stem.kind]}, candidate {name.rpartition('-')[2]}",
+            "label": _label(name),
             "score": stem.ranking[int(name.rpartition("-")[2]) - 1].score,
             "chosen": int(name.rpartition("-")[2]) - 1 == stem.chosen,
             "url": _url(run, name),

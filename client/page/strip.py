@@ -28,7 +28,7 @@ TITLES: dict[Module, str] = {
 }
 """The modules, as people read them. Their own names, which the log, the record and the command line have, stand beside."""
 
-STEMS: dict[StemKind | None, str] = {"music": "Music", "sounds": "Sound effects", None: ""}
+STEMS: dict[str | None, str] = {"music": "Music", "sounds": "Sound effects", None: ""}
 
 _ORIGINS = {"cached": "found again", "kept": "kept", "edited": "yours"}
 _MARKS = {"done": "✓", "working": "…", "waiting": "·", "failed": "✗", "stopped": "–"}
