@@ -1,11 +1,10 @@
 """Settings files say what they mean, or are refused."""
 
 from pathlib import Path
-from typing import Any, get_args
 
 import pytest
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from ray.serve.schema import ServeDeploySchema
 
 from models.audio_generation.audioldm2 import AudioLDM2Settings
@@ -15,44 +14,23 @@ from models.sketch import SketchAudioSettings
 from models.sketch.scene import SketchSceneSettings
 from serve.pipeline import served_by
 from serve.settings import AppSettings, WithMusicSettings
+from tests.serve.strict import unknown_keys
 
 ROOT = Path(__file__).parents[2]
 FILES = ("serve_config.yaml", "serve_config.gpu.yaml")
 
 
-def _unknown_keys(schema: type[BaseModel], given: Any, place: str = "") -> list[str]:
-    """Keys that Serve would pass over in silence."""
-    if not isinstance(given, dict):
-        return []
-    unknown = []
-    for key, value in given.items():
-        field = schema.model_fields.get(key)
-        if field is None:
-            unknown.append(place + key)
-            continue
-        inner = [kind for kind in _classes(field.annotation) if issubclass(kind, BaseModel)]
-        for item in value if isinstance(value, list) else [value]:
-            unknown += _unknown_keys(inner[-1], item, f"{place}{key}.") if inner else []
-    return unknown
-
-
-def _classes(annotation: Any) -> list[type]:
-    if isinstance(annotation, type):
-        return [annotation]
-    return [found for argument in get_args(annotation) for found in _classes(argument)]
-
-
 @pytest.mark.parametrize("name", FILES)
 def test_every_key_of_the_file_is_one_that_serve_reads(name: str) -> None:
     config = yaml.safe_load((ROOT / name).read_text())
-    assert _unknown_keys(ServeDeploySchema, config) == []
+    assert unknown_keys(config) == []
     ServeDeploySchema.model_validate(config)
 
 
 def test_a_misspelt_key_would_be_noticed() -> None:
     config = yaml.safe_load((ROOT / FILES[0]).read_text())
     config["applications"][0]["deployments"][0]["max_ongoing_request"] = 3
-    assert _unknown_keys(ServeDeploySchema, config) == ["applications.deployments.max_ongoing_request"]
+    assert unknown_keys(config) == ["applications.deployments.max_ongoing_request"]
 
 
 @pytest.mark.parametrize("name", FILES)
