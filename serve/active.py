@@ -1,7 +1,7 @@
 """Unfinished runs, and who works on them.
 
-    active/<run id>/000000[.<API key's name>]   the run is accepted, and has not ended
-    active/<run id>/000001 …                    claims, each created once; the last one is the owner's
+    active/<run id>/000000[.<API key's name>]   the run is accepted, and has not ended; the trace that it belongs to, if any
+    active/<run id>/000001 …                    claims, each created once; the last one is the owner's; an empty one, nobody's
     owners/<owner>.json                         the owner's sign of life, renewed as long as it lives
     ended/<run id>                              written at the end: its age decides when the run is deleted
 
@@ -9,12 +9,14 @@ A claim is taken by creating the next number, so of two that try, one succeeds. 
 not changed for `lease_seconds` of the observer's own clock: nobody compares the clocks of two machines.
 """
 
+import json
 import re
 import time
 from collections import defaultdict
 from dataclasses import dataclass
 
 from models.errors import StorageFailed
+from serve import tracing
 from serve.log import event_key
 from serve.store import Entry, Store, Taken
 
@@ -42,7 +44,14 @@ class ActiveRuns:
 
     async def open(self, run_id: str, key: str | None) -> None:
         """The run exists, and waits."""
-        await self._store.create(f"active/{run_id}/000000{'.' + key if key else ''}", b"{}")
+        trace = tracing.traceparent()
+        await self._store.create(_mark_key(run_id, key), json.dumps({"traceparent": trace} if trace else {}).encode())
+
+    async def trace(self, run_id: str, key: str | None) -> str | None:
+        """`traceparent` of the request that the run was accepted in; None where nobody traced it."""
+        data = await self._store.read(_mark_key(run_id, key))
+        trace: str | None = json.loads(data).get("traceparent") if data else None
+        return trace
 
     async def close(self, run_id: str) -> None:
         """The run has ended."""
@@ -81,8 +90,12 @@ class ActiveRuns:
             return False
         return True
 
+    async def release(self, run: ActiveRun) -> None:
+        """Nobody works on the run, as it was seen, any more: a claim by nobody."""
+        await self.claim(run, "")
+
     async def owner_of(self, run: ActiveRun) -> str | None:
-        """Who has claimed it last; None where that cannot be told any more."""
+        """Who has claimed it last; None where nobody has it, or that cannot be told any more."""
         data = await self._store.read(_claim_key(run.run_id, run.claims))
         return data.decode() if data else None
 
@@ -139,6 +152,10 @@ class Leases:
         self._owners = {place: owner for place, owner in self._owners.items() if place in places}
         owners = set(self._owners.values())
         self._seen = {owner: seen for owner, seen in self._seen.items() if owner in owners}
+
+
+def _mark_key(run_id: str, key: str | None) -> str:
+    return f"active/{run_id}/000000{'.' + key if key else ''}"
 
 
 def _claim_key(run_id: str, number: int) -> str:

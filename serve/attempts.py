@@ -25,6 +25,11 @@ CAUSES: dict[type[Interrupted], Cause] = {
 }
 
 
+def cause_of(error: Interrupted) -> Cause:
+    """What the log and the metrics call it."""
+    return next(CAUSES[kind] for kind in type(error).__mro__ if kind in CAUSES)
+
+
 @dataclass(frozen=True)
 class FailedAttempt:
     """One attempt that will be followed by another."""
@@ -57,7 +62,6 @@ async def attempts(
                     raise
                 raise type(error)(f"{error} (attempt {number}, the last)") from error
             memory_was_short |= isinstance(error, OutOfMemory)
-            cause = next(CAUSES[kind] for kind in type(error).__mro__ if kind in CAUSES)
-            await failed(FailedAttempt(number, cause, pause, error))
+            await failed(FailedAttempt(number, cause_of(error), pause, error))
         await asyncio.sleep(pause)
     raise AssertionError("unreachable")

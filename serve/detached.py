@@ -9,12 +9,16 @@ import contextvars
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from serve import tracing
+
 T = TypeVar("T")
 
 
 def detached(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """Run the coroutine as a task of its own. Keep the task: the event loop alone does not."""
-    return asyncio.get_running_loop().create_task(work, context=contextvars.Context())
+    context = contextvars.Context()
+    context.run(tracing.carry, tracing.carried())  # who asked for it is still told in its trace
+    return asyncio.get_running_loop().create_task(work, context=context)
 
 
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:

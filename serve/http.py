@@ -19,6 +19,7 @@ from serve.forms import sentence
 from serve.http_metrics import add_metrics
 from serve.http_modules import add_modules
 from serve.http_runs import add_runs
+from serve.http_tracing import add_tracing
 from serve.http_uploads import add_uploads
 from serve.problems import problem, status_of
 from serve.service import RunService
@@ -57,6 +58,7 @@ def create_app(
     add_uploads(app, service.uploads, settings.uploads)
     add_modules(app, service, alone)
     add_metrics(app, read_metrics)
+    add_tracing(app)  # inside of the access: who may not come in makes no traces
     add_access(app, keys, settings.access)
     add_request_ids(app)
 

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-from serve.metrics import EXACT_SECONDS, SECONDS
+from serve.metrics import EXACT_SECONDS, GPU_MEMORY, SECONDS, WINDOWS
 
 logger = logging.getLogger("ray.serve")
 
@@ -34,7 +34,7 @@ immersivaudio_runs_waiting 3.0
 """
 _RAY = "ray_"
 _OURS = tuple(f"{start}{_RAY}immersivaudio_" for start in ("", "# HELP ", "# TYPE "))
-_LABELS = ("status", "module", "part", "origin", "cause", "le")
+_LABELS = ("status", "module", "part", "model", "origin", "cause", "le")
 
 
 def add_metrics(app: FastAPI, read: Callable[[], Awaitable[str]]) -> None:
@@ -98,7 +98,7 @@ def merge(told: Iterable[tuple[str, str]], *, application: str) -> str:
 
 
 class _Merged(Collector):
-    """Adds up counters and histograms by node; of a gauge, keeps the largest value of all."""
+    """Adds up counters and histograms by node, and windows by deployment; of another gauge, keeps the largest value of all."""
 
     def __init__(self) -> None:
         self._families: dict[str, Metric] = {}
@@ -107,19 +107,20 @@ class _Merged(Collector):
     def add(self, family: Metric, sample: Sample, node: str) -> None:
         kind = family.type
         named, name = family.name.removeprefix(_RAY), sample.name.removeprefix(_RAY)
-        if name == f"{SECONDS}_sum":
-            return  # Ray makes it of the middles of the buckets; a counter of ours has the true one
+        if kind == "histogram" and name.endswith("_sum"):
+            return  # Ray makes it of the middles of the buckets; where the true one is asked for, a counter of ours has it
         if named == EXACT_SECONDS:
             named, name = SECONDS, f"{SECONDS}_sum"
         else:
             self._families.setdefault(named, Metric(named, family.documentation, kind))
         labels = {label: sample.labels[label] for label in _LABELS if sample.labels.get(label)}
-        if kind != "gauge":
+        if named in (WINDOWS, GPU_MEMORY):
+            labels["deployment"] = sample.labels["deployment"]
+        elif kind != "gauge":
             labels["node"] = node
         key, values = (name, tuple(labels.items())), self._values[named]
-        values[key] = (
-            max(values.get(key, sample.value), sample.value) if kind == "gauge" else values.get(key, 0) + sample.value
-        )
+        largest = kind == "gauge" and named != WINDOWS
+        values[key] = max(values.get(key, sample.value), sample.value) if largest else values.get(key, 0) + sample.value
 
     def collect(self) -> Iterable[Metric]:
         for named, family in self._families.items():

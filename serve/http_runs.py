@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from models.errors import UnsupportedMedia
 from models.record import Event, Progress, Rerun, Run, TextRun
-from serve import examples
+from serve import examples, tracing
 from serve.access import key_of
 from serve.artifacts import ARTIFACTS, KEPT
 from serve.forms import json_body, run_body, submission
@@ -176,7 +176,9 @@ async def _file(request: Request, service: RunService, blob: Blob) -> Response:
 
 
 def _accepted(request: Request, service: RunService, run: Run, follow: bool) -> Response:
-    logger.info("run accepted", extra={"run_id": run.id})  # here, where the log still knows the request's id
+    logger.info(
+        "run accepted", extra={"run_id": run.id} | tracing.log_fields()
+    )  # here, where the log still knows the request's id
     location = {"Location": f"/v1/runs/{run.id}"}
     if follow:
         return _stream(request, service, run.id, headers=location)

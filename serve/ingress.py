@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI
@@ -10,6 +11,7 @@ from ray.serve.handle import DeploymentHandle
 
 from models.errors import DamagedMedia, InvalidInput, WorkerDied
 from models.record import Module, ModuleInfo, Outputs, Record, VideoInput
+from serve import tracing
 from serve.access import ApiKeys
 from serve.alone import ModuleService
 from serve.attempts import FailedAttempt, attempts
@@ -32,6 +34,7 @@ class Ingress:
     def __init__(
         self, settings: AppSettings, pipeline: DeploymentHandle[Any], extractor: DeploymentHandle[Any]
     ) -> None:
+        tracing.start("Ingress")
         self._settings = settings
         self._pipeline = pipeline
         self._extractor = extractor
@@ -48,7 +51,8 @@ class Ingress:
 
     async def _probe(self, sent: Sent) -> VideoInput:
         async def look(_: bool) -> VideoInput:
-            seen: VideoInput | InvalidInput = await answer(self._extractor.look.remote(sent))
+            traced = replace(sent, trace=tracing.traceparent())
+            seen: VideoInput | InvalidInput = await answer(self._extractor.look.remote(traced))
             if isinstance(seen, InvalidInput):
                 raise seen
             return seen
@@ -66,7 +70,9 @@ class Ingress:
         await self._pipeline.nudge.remote()
 
     async def _compute(self, module: Module, record: Record, key: str | None) -> Outputs:
-        outputs: Outputs = await answer(self._pipeline.compute.remote(module, record, key))
+        # While the application is upgraded, a replica of the version before may be asked: it is told no more than it must know.
+        trace = [here] if (here := tracing.traceparent()) else []
+        outputs: Outputs = await answer(self._pipeline.compute.remote(module, record, key, *trace))
         return outputs
 
     async def _modules(self) -> Sequence[ModuleInfo]:

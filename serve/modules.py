@@ -8,7 +8,7 @@ no other attempt has, so the runs that share an output share its files, and no f
 import hashlib
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Protocol
 
@@ -21,9 +21,12 @@ from models.errors import InvalidOptions, OtherModel
 from models.inputs import depends_on
 from models.prompt_enhancement import PromptEnhancer
 from models.record import AudioGeneration, Module, Origin, Outputs, Record, StemKind
+from serve import tracing
 from serve.store import Store
 
 RELEASE = version("immersivaudio")
+# While an upgrade goes on, whoever is asked who he is may be another than whoever works then: of two halves, half the time.
+MEETINGS = 20
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ class Task:
     """Whose outputs are expected; see `Server.identity`. None: anybody's."""
     part: StemKind | None = None
     """Of `audio_generation`, the stem to make."""
+    trace: str | None = None
+    """`traceparent` of the attempt."""
 
 
 class Server(Protocol):
@@ -111,21 +116,27 @@ class Modules:
         server = self._servers.get(unit)
         if server is None:  # accepted when the service had other settings
             raise no_draft_of(unit.part or unit.module)
-        if unit not in self._identities:  # asked once: a server that has another in the meantime says so
-            self._identities[unit] = await server.identity()
-        identity = self._identities[unit]
-        video, digest = f"videos/{record.video_input.token}", _digest(identity, unit, record, key)
+        task = Task(record, "", run_id, memory_was_short, None, unit.part, tracing.traceparent())
+        for meeting in range(1, MEETINGS + 1):
+            if unit not in self._identities:  # asked once: a server that has another in the meantime says so
+                self._identities[unit] = await server.identity()
+            try:
+                return await self._find_or_compute(unit, replace(task, identity=self._identities[unit]), key)
+            except OtherModel:
+                self._identities.pop(unit, None)
+                if meeting == MEETINGS:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _find_or_compute(self, unit: Unit, task: Task, key: str | None) -> Outputs:
+        video, digest = f"videos/{task.record.video_input.token}", _digest(task.identity, unit, task.record, key)
         kept_as = f"{video}/outputs/{digest}.json"
-        if identity is not None and (found := await self._find(kept_as)):
+        if task.identity is not None and (found := await self._find(kept_as)):
             return found
         # A folder for every attempt: one that was given up, and is still at work somewhere, writes over nothing.
         folder = f"{video}/made/{digest}-{secrets.token_hex(4)}"
-        try:
-            outputs = await server.run(Task(record, folder, run_id, memory_was_short, identity, unit.part))
-        except OtherModel:
-            self._identities.pop(unit, None)
-            raise
-        if identity is not None:
+        outputs = await self._servers[unit].run(replace(task, folder=folder))
+        if task.identity is not None:
             await self._store.write(kept_as, outputs.model_dump_json().encode())
         return outputs
 

@@ -1,8 +1,9 @@
 """The deployment that owns runs: it calls the modules in the order of the graph and writes the log."""
 
 import asyncio
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ray import exceptions as ray_errors
@@ -13,6 +14,7 @@ from models.errors import ImmersivaudioError, OutOfMemory, WorkerAway, WorkerDie
 from models.prompt_enhancement import PromptEnhancer
 from models.record import Module, ModuleInfo, Outputs, Record, StemKind
 from models.sketch import SketchAudioSettings
+from serve import tracing
 from serve.active import ActiveRuns
 from serve.attempts import FailedAttempt, attempts
 from serve.detached import detached
@@ -43,6 +45,7 @@ Handles = dict[str, DeploymentHandle[Any]]
 
 
 DRAFTS = "DraftGenerator"
+TOLD_SECONDS = 30.0  # how often the modules are asked what they have loaded: an upgrade replaces them one by one
 
 
 def served_by(settings: AppSettings) -> dict[Unit, str]:
@@ -78,6 +81,7 @@ class Pipeline:
     """Owns runs. A replica that dies loses none: the log says what is done, and another replica goes on."""
 
     def __init__(self, settings: AppSettings, handles: Handles) -> None:
+        tracing.start("Pipeline")
         self._settings = settings
         self._handles = handles
         self._metrics = RayMetrics()
@@ -91,10 +95,13 @@ class Pipeline:
         retention = Retention(store, Uploads(store, settings.uploads), settings.retention)
         self._sweeping = detached(retention.sweep_for_ever())
         self._loaded: Sequence[ModuleInfo] = ()
+        self._asking: asyncio.Task[None] | None = None
+        self._asked_at = 0.0
 
     async def __del__(self) -> None:
-        """Serve calls this before it ends a replica in order: other replicas take its runs at once."""
-        await self._worker.stop()
+        """Serve calls this before it ends a replica in order: other replicas take its runs as soon as it leaves them."""
+        await self._worker.drain()
+        await asyncio.to_thread(tracing.stop)
 
     def check_health(self) -> None:
         """A replica that does not look for runs any more is replaced."""
@@ -106,11 +113,12 @@ class Pipeline:
         """A run has been accepted. Without this it would be found, too, a few seconds later."""
         self._worker.nudge()
 
-    async def compute(self, module: Module, record: Record, key: str | None) -> Outputs:
-        """One module alone, on any record that has what it reads."""
-        outputs: list[Outputs] = await asyncio.gather(
-            *(self._alone(unit, record, key) for unit in units_of(record, module))
-        )
+    async def compute(self, module: Module, record: Record, key: str | None, trace: str | None = None) -> Outputs:
+        """One module alone, on any record that has what it reads. `trace`: `traceparent` of whoever asks."""
+        with tracing.span("module alone", {"module": module}, within=trace):
+            outputs: list[Outputs] = await asyncio.gather(
+                *(self._alone(unit, record, key) for unit in units_of(record, module))
+            )
         whole = Record(video_input=record.video_input)
         for part in outputs:
             whole = whole.append(part)
@@ -126,15 +134,24 @@ class Pipeline:
         return await attempts(attempt, pauses=self._settings.runs.retry_pauses, failed=failed)
 
     async def info(self) -> Sequence[ModuleInfo]:
-        """What every module has loaded. Raises when one has not answered yet."""
+        """What every module had loaded when it was asked last. Raises when one has never answered yet."""
         if not self._loaded:
-            # Asked once: it is fixed for a replica's life, and the question would wait in line behind minutes of work.
-            served: list[ModuleInfo] = await asyncio.gather(
-                *(self._handles[name].info.remote(unit.part) for unit, name in told_of(self._settings).items())
-            )
-            own = ModuleInfo(module="prompt_enhancement", model=self._enhancer.model, device="cpu", profile="any")
-            self._loaded = (*served[:4], own, *served[4:])
+            await self._ask()
+        elif time.monotonic() - self._asked_at > TOLD_SECONDS and (self._asking is None or self._asking.done()):
+            # Nobody waits for it: the question itself may wait in line behind minutes of work.
+            self._asking = detached(self._ask_again())
         return self._loaded
+
+    async def _ask_again(self) -> None:
+        with suppress(Exception):  # what was told before stands
+            await self._ask()
+
+    async def _ask(self) -> None:
+        served: list[ModuleInfo] = await asyncio.gather(
+            *(self._handles[name].info.remote(unit.part) for unit, name in told_of(self._settings).items())
+        )
+        own = ModuleInfo(module="prompt_enhancement", model=self._enhancer.model, device="cpu", profile="any")
+        self._loaded, self._asked_at = (*served[:4], own, *served[4:]), time.monotonic()
 
 
 def servers_of(settings: AppSettings, served: Mapping[str, Server], enhancer: PromptEnhancer) -> dict[Unit, Server]:

@@ -217,8 +217,8 @@ class RunService:
         run = await self.run(run_id, key)
         if run.ended_at is None:
             run = await cancel(self._store, run_id)
-            if run.status == "cancelled":
-                self._metrics.run_ended(run.status)
+            if run.status == "cancelled" and run.ended_at is not None:
+                self._metrics.run_ended(run.status, run.ended_at - run.created_at)
             await self._active.close(run_id)
         return run
 

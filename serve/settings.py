@@ -72,6 +72,9 @@ class RunSettings(Frozen):
     """Unfinished runs of one API key. One more is refused (429)."""
     lease_seconds: float = Field(10, gt=0, le=600)
     """A replica that gives no sign of life for so long has lost its runs to the others."""
+    drain_seconds: float = Field(5, ge=0, le=3600)
+    """How long a replica that is ended in order goes on with the modules that are at work for its runs. What they have not done by
+    then, they do again for another replica. Less than `graceful_shutdown_timeout_s` of the deployment `Pipeline`, which ends it."""
     retry_pauses: tuple[Annotated[float, Field(ge=0, le=600)], ...] = (1.0, 4.0, 16.0)
     """Seconds before each further attempt at a module that failed for a reason of ours; as many attempts as pauses."""
 

@@ -52,6 +52,8 @@ class Sent:
     """MD5 of its bytes."""
     options: Options
     reference: SentReference | None = None
+    trace: str | None = None
+    """`traceparent` of the request that it came with."""
 
 
 async def take_in(

@@ -16,7 +16,7 @@ import re
 import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from mmap import mmap
@@ -29,6 +29,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import AzureStore, GCSStore, LocalStore, ObjectStore, S3Store, from_url
 
 from models.errors import StorageFailed, StorageFull
+from serve import tracing
 
 if TYPE_CHECKING:
     from obstore import AsyncWritableFile, Attributes
@@ -114,7 +115,7 @@ class Store:
         start = 0 if isinstance(source, bytes | Path) else source.tell()
         for attempt in range(ATTEMPTS):
             try:
-                with failures(new=True):
+                with failures("put", new=True):
                     obstore.put(self._objects, key, source, attributes=self._attributes(key))
                 return
             except StorageFailed as error:
@@ -127,7 +128,7 @@ class Store:
     def discard(self, keys: Iterable[str]) -> None:
         """Delete what is there of these objects, if it can be deleted. Blocks: for threads."""
         for key in keys:
-            with suppress(FileNotFoundError, StorageFailed), failures():
+            with suppress(FileNotFoundError, StorageFailed), failures("delete"):
                 obstore.delete(self._objects, key)
             self._leave_no_empty_folder(key)
 
@@ -144,7 +145,7 @@ class Store:
     async def read(self, key: str) -> bytes | None:
         """A small object's bytes; None where there is none."""
         try:
-            with failures():
+            with failures("read"):
                 got = await obstore.get_async(self._objects, key)
                 return bytes(await got.bytes_async())
         except FileNotFoundError:
@@ -153,7 +154,7 @@ class Store:
     async def blob(self, key: str) -> Blob | None:
         """Size and entity tag; None where there is no such object."""
         try:
-            with failures():
+            with failures("head"):
                 meta = await obstore.head_async(self._objects, key)
         except FileNotFoundError:
             return None
@@ -170,7 +171,7 @@ class Store:
 
     async def delete(self, key: str) -> None:
         """Delete an object, if there is one, and on a folder the directories that this leaves empty."""
-        with suppress(FileNotFoundError), failures():
+        with suppress(FileNotFoundError), failures("delete"):
             await obstore.delete_async(self._objects, key)
         self._leave_no_empty_folder(key)
 
@@ -178,7 +179,7 @@ class Store:
         """Delete everything below a folder, and what writers that were killed left there."""
         keys = await self.keys(prefix)
         if self._remote is not None:
-            with suppress(FileNotFoundError), failures():
+            with suppress(FileNotFoundError), failures("delete"):
                 await obstore.delete_async(self._objects, keys)
             return
         with failures():
@@ -213,7 +214,7 @@ class Store:
 
     async def entries(self, prefix: str) -> list[Entry]:
         """Everything below a folder, in the order of the keys. Nothing where there is no such folder."""
-        with failures(new=True):
+        with failures("list", new=True):
             found = [
                 Entry(blob["path"], blob["size"], blob["last_modified"].timestamp())
                 async for page in obstore.list(self._objects, prefix)
@@ -257,7 +258,7 @@ class Store:
             return path
         path = cache / key
         if not path.is_file():
-            with failures():
+            with failures("fetch"):
                 self._copy(key, path)
         return path
 
@@ -278,7 +279,7 @@ class Store:
 async def _written(write: Callable[[], Awaitable[object]], *, new: bool = False) -> None:
     for attempt in range(ATTEMPTS):
         try:
-            with failures(new=new):
+            with failures("write", new=new):
                 await write()
             return
         except StorageFailed as error:
@@ -303,10 +304,14 @@ def _leave_what_came(call: object, path: str, failure: tuple[type[BaseException]
 
 
 @contextmanager
-def failures(*, new: bool = False) -> Iterator[None]:
-    """What the library raises, as this project says it: its messages may name files. `new`: nothing has to be there before."""
+def failures(call: str | None = None, *, new: bool = False) -> Iterator[None]:
+    """What the library raises, as this project says it: its messages may name files.
+
+    call: what a slow call is named in a trace. new: nothing has to be there before.
+    """
     try:
-        yield
+        with tracing.slow(f"store {call}") if call else nullcontext():
+            yield
     except FileNotFoundError as error:
         if not new:
             raise

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.errors import NotFound, StorageFailed
 from serve.active import ActiveRun, ActiveRuns, Leases
@@ -28,7 +28,7 @@ REST_SECONDS = (1.0, 600.0)  # before a run is tried again that could not be beg
 ORPHAN_SECONDS = 60.0  # after which a run that was announced and never written is forgotten
 
 Execute = Callable[..., Awaitable[bool]]
-"""execute(run id, owner=…): takes a run to its end; False when it was lost to another owner."""
+"""execute(run id, owner=…, leaving=…): takes a run to its end; False when it was lost, or left, to another owner."""
 
 
 class Worker:
@@ -45,6 +45,7 @@ class Worker:
         self._resting: dict[str, _Rest] = {}
         self._wake = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
+        self._leaving = asyncio.Event()
 
     def start(self) -> None:
         """Begin to look for runs. Returns at once."""
@@ -59,6 +60,13 @@ class Worker:
     def nudge(self) -> None:
         """There is something to take."""
         self._wake.set()
+
+    async def drain(self) -> None:
+        """Leave every run when what is being computed for it is done; after `drain_seconds`, as it is."""
+        self._leaving.set()
+        if self._working:
+            await asyncio.wait([*self._working.values()], timeout=self._settings.drain_seconds)
+        await self.stop()
 
     async def stop(self) -> None:
         """Leave every run as it is, for others to take at once."""
@@ -95,11 +103,13 @@ class Worker:
         runs = await self._active.all()
         waiting = sum(run.claims == 0 for run in runs)
         self._metrics.queue(waiting, len(runs) - waiting)
+        # By the store's clock and this machine's, which is good enough for minutes.
+        self._metrics.oldest_waiting(max((time.time() - run.since for run in runs if run.claims == 0), default=0.0))
         self._leases.begin_look(runs)
         there = {run.run_id for run in runs}
         self._resting = {run_id: rest for run_id, rest in self._resting.items() if run_id in there}
         for run in runs:
-            if len(self._working) >= self._settings.at_once:
+            if len(self._working) >= self._settings.at_once or self._leaving.is_set():
                 break
             if run.run_id not in self._working and await self._is_free(run):
                 await self._take(run)
@@ -118,7 +128,8 @@ class Worker:
             await self._active.beat(self.owner)  # without a sign of life, the run would be anybody's
         mine = run.claims and await self._leases.owner_of(run) == self.owner  # it rested, and nobody else has taken it
         if mine or await self._active.claim(run, self.owner):
-            task = self._working[run.run_id] = detached(self._work_on(run))
+            taken = run if mine else replace(run, claims=run.claims + 1)
+            task = self._working[run.run_id] = detached(self._work_on(taken))
             task.add_done_callback(lambda _: self._put_down(run.run_id))
 
     def _put_down(self, run_id: str) -> None:
@@ -127,8 +138,10 @@ class Worker:
 
     async def _work_on(self, run: ActiveRun) -> None:
         try:
-            if await self._execute(run.run_id, owner=self.owner):
+            if await self._execute(run.run_id, owner=self.owner, leaving=self._leaving):
                 await self._active.close(run.run_id)
+            elif self._leaving.is_set():
+                await self._active.release(run)
             else:
                 self._rest(run.run_id)
         except NotFound:

@@ -78,16 +78,27 @@ def deploy(cluster: str) -> Deploy:
     """deploy(file, **args) deploys a YAML file of the project with `args` changed; it returns the service's address when ready.
 
     without: names of deployments whose entries are left out.
+    environment: variables of its replicas, besides the file's.
+    changed: by a deployment's name, what its entry says in the place of the file.
     """
     from ray import serve as rs
     from ray.serve.context import _get_global_client  # what `serve run FILE` calls; there is no public way in
     from ray.serve.schema import ServeDeploySchema
 
-    def _deploy(file: str, *, without: tuple[str, ...] = (), **args: Any) -> str:
+    def _deploy(
+        file: str,
+        *,
+        without: tuple[str, ...] = (),
+        environment: dict[str, str] | None = None,
+        changed: dict[str, dict[str, Any]] | None = None,
+        **args: Any,
+    ) -> str:
         config = yaml.safe_load((ROOT / file).read_text())
         application = config["applications"][0]
         application["args"] |= args
-        application["deployments"] = [item for item in application["deployments"] if item["name"] not in without]
+        application.setdefault("runtime_env", {}).setdefault("env_vars", {}).update(environment or {})
+        entries = [item for item in application["deployments"] if item["name"] not in without]
+        application["deployments"] = [item | (changed or {}).get(item["name"], {}) for item in entries]
         del config["http_options"]  # the session's proxy stands already
         if "immersivaudio" in rs.status().applications:
             rs.delete("immersivaudio")

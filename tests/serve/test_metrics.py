@@ -3,6 +3,7 @@
 import http.server
 import logging
 import socket
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -14,7 +15,7 @@ from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
 from serve.http_metrics import EXAMPLE, add_metrics, merge, read_application
-from serve.metrics import Metrics, NoMetrics, RayMetrics
+from serve.metrics import GpuMemory, Metrics, NoMetrics, RayMetrics
 from tests.serve.asking import everything_logged
 
 SEEN_WITHIN = 35
@@ -163,19 +164,54 @@ async def test_a_node_that_does_not_answer_is_left_out_and_logged(
     ]
 
 
+def test_a_replica_that_has_used_a_gpu_says_what_it_holds_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = False
+    told: list[int] = []
+    cuda = SimpleNamespace(is_initialized=lambda: used, memory_reserved=lambda: 3 << 30)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    monkeypatch.setattr("ray.serve.metrics.Gauge", lambda name, told_as: SimpleNamespace(set=told.append))
+    memory = GpuMemory()
+    memory.tell()
+    assert told == []
+    used = True
+    memory.tell()
+    memory.tell()
+    assert told == [3 << 30, 3 << 30]
+    monkeypatch.delitem(sys.modules, "torch")
+    memory.tell()
+    assert len(told) == 2
+
+
+def test_of_what_replicas_hold_of_their_gpus_the_largest_of_each_deployment_is_told() -> None:
+    name = "ray_immersivaudio_gpu_memory_bytes"
+    lines = [
+        f'{name}{{application="ours",deployment="{of}",replica="{n}"}} {n}.0'
+        for of, n in (("a", 1), ("a", 2), ("b", 5))
+    ]
+    text = exported(f"# HELP {name} Memory.", f"# TYPE {name} gauge", *lines)
+    assert merge([("n1", text)], application="ours").splitlines()[2:] == [
+        'immersivaudio_gpu_memory_bytes{deployment="a"} 2.0',
+        'immersivaudio_gpu_memory_bytes{deployment="b"} 5.0',
+    ]
+
+
 def count(metrics: Metrics) -> None:
     metrics.run_accepted()
     metrics.run_resumed()
-    metrics.run_ended("finished")
-    metrics.run_ended("cancelled")
+    metrics.run_ended("finished", 7.0)
+    metrics.run_ended("cancelled", -0.1)  # by the clocks of two machines
     metrics.module_done("audio_generation", "music", "computed", 0.7)
     metrics.module_done("audio_generation", "music", "computed", 20.0)
     metrics.module_done("object_detection", None, "cached", 0.0)
     metrics.module_done("object_detection", None, "kept", 0.0)
     metrics.module_retried("reconstruction", "worker_died")
+    metrics.module_failed("reconstruction", "broken")
+    metrics.sound_made("music", "sketch/music", 12.5)
+    metrics.sound_made("music", "sketch/music", 0.0)
     metrics.uploaded(1000)
     metrics.uploaded(0)
     metrics.queue(waiting=2, running=1)
+    metrics.oldest_waiting(90.0)
 
 
 def test_counting_for_nobody_needs_no_cluster() -> None:
@@ -188,6 +224,12 @@ ONCE = {
     "runs_ended_total status=finished": 1,
     "runs_ended_total status=cancelled": 1,
     "module_retries_total cause=worker_died module=reconstruction": 1,
+    "module_failures_total cause=broken module=reconstruction": 1,
+    "sound_seconds_total model=sketch/music part=music": 12.5,
+    "run_seconds_count status=finished": 1,
+    "run_seconds_bucket le=5.0 status=finished": 0,
+    "run_seconds_bucket le=10.0 status=finished": 1,
+    "run_seconds_bucket le=0.05 status=cancelled": 1,
     "upload_bytes_total": 1000,
     "cache_misses_total module=audio_generation": 2,
     "cache_hits_total module=object_detection": 1,
@@ -214,6 +256,7 @@ def test_whichever_replica_answers_tells_what_all_have_counted(cluster: str) -> 
                 while True:
                     time.sleep(1)
                     metrics.queue(waiting=2, running=1)
+                    metrics.oldest_waiting(90.0)
 
             threading.Thread(target=repeat, daemon=True).start()
             add_metrics(app, read_application)
@@ -227,7 +270,11 @@ def test_whichever_replica_answers_tells_what_all_have_counted(cluster: str) -> 
     deployed = rs.deployment(num_replicas=2, ray_actor_options={"num_cpus": 0.1})(Counting)
     rs.run(deployed.bind(), name="counting", route_prefix="/counting")
     try:
-        expected = {name: 2 * value for name, value in ONCE.items()} | {"runs_waiting": 2, "runs_running": 1}
+        expected = {name: 2 * value for name, value in ONCE.items()} | {
+            "runs_waiting": 2,
+            "runs_running": 1,
+            "oldest_waiting_seconds": 90,
+        }
         seen: dict[str, float] = {}
         deadline = time.monotonic() + SEEN_WITHIN
         while expected.items() - seen.items() and time.monotonic() < deadline:
