@@ -96,7 +96,7 @@ class LocalService:
 @contextmanager
 def local_service(config: Path, *, log: Path, command: Sequence[str] = ()) -> Iterator[LocalService]:
     """A service that is stopped whatever happens, also on SIGTERM and when the terminal closes."""
-    with _signals_as_exceptions():
+    with signals_as_exceptions():
         service = LocalService(config, log=log, command=command)
         try:
             service.start()
@@ -106,7 +106,9 @@ def local_service(config: Path, *, log: Path, command: Sequence[str] = ()) -> It
 
 
 @contextmanager
-def _signals_as_exceptions() -> Iterator[None]:
+def signals_as_exceptions() -> Iterator[None]:
+    """A signal that asks this process to end unwinds the block first."""
+
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 

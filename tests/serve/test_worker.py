@@ -112,6 +112,60 @@ async def test_runs_of_a_worker_that_died_go_on_where_they_stopped(store: Store)
     assert told.resumptions == 1
 
 
+async def test_a_worker_that_drains_does_what_it_has_begun_and_leaves_the_rest_to_others(store: Store) -> None:
+    run, graph = await accept(store, 1), Graph()
+    graph.seconds = 0.2
+    first = worker_of(store, graph)
+    first.start()
+    while len(graph.begun) < 2:
+        await asyncio.sleep(0.01)
+    async with working(worker_of(store, graph)):
+        await first.drain()
+        assert await ended(store, run) == "finished"
+    assert not graph.cancelled
+    assert sorted(graph.begun, key=str) == sorted(EVERY_UNIT, key=str)
+    assert (await RunLog.open(store, run)).run.resumptions == 1
+
+
+async def test_a_run_that_is_left_need_not_wait_until_the_others_of_its_worker_are(store: Store) -> None:
+    graph, short = Graph(), await accept(store, 1)
+    graph.seconds = 0.3
+    first = worker_of(store, graph)
+    first.start()
+    while not graph.begun:
+        await asyncio.sleep(0.01)
+    graph.seconds = 60  # of what is begun from here on
+    long = await accept(store, 2)
+    first.nudge()
+    while len(graph.begun) < 2:
+        await asyncio.sleep(0.01)
+    draining = asyncio.create_task(first.drain())
+    async with working(worker_of(store, Graph())):
+        async with asyncio.timeout(5):
+            while (await RunLog.open(store, short)).run.status != "finished":
+                await asyncio.sleep(0.02)
+        assert (await RunLog.open(store, long)).run.status == "running"
+        assert not draining.done()
+        draining.cancel()
+        await first.stop()
+        assert await ended(store, long) == "finished"
+
+
+async def test_a_worker_that_drains_waits_no_longer_than_it_may(store: Store) -> None:
+    run, graph = await accept(store, 1), Graph()
+    graph.seconds = 60
+    settings = RunSettings(lease_seconds=LEASE_SECONDS, drain_seconds=0.1)
+    runner = Runner(store, graph.modules(store), NoMetrics(), pauses=(0.0,))
+    first = Worker(ActiveRuns(store), runner.execute, NoMetrics(), settings)
+    first.start()
+    while not graph.begun:
+        await asyncio.sleep(0.01)
+    async with asyncio.timeout(5):
+        await first.drain()
+    async with working(worker_of(store, Graph())):
+        assert await ended(store, run) == "finished"
+
+
 async def test_a_living_workers_runs_are_left_alone(store: Store) -> None:
     run, graph = await accept(store, 1), Graph()
     graph.seconds = 3 * LEASE_SECONDS / len(EVERY_UNIT)
