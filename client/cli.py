@@ -1,4 +1,4 @@
-"""The command line: `immersivaudio enhance`, `compose`, `follow`, `rerun`, `cancel`, `delete`, `show`, `modules`, `ui`.
+"""The command line: `immersivaudio enhance`, `compose`, `follow`, `rerun`, `cancel`, `delete`, `show`, `modules`, `ui`, and more.
 
 stdout carries the result and nothing else: the path it was written to, the record (`--json`), or the file itself (`-o -`).
 What happens meanwhile goes to stderr. Exit codes: 0 done, 1 the run failed or was cancelled, 2 bad usage or refused input, 3 no
@@ -13,6 +13,7 @@ import typer
 from pydantic import TypeAdapter
 from rich.console import Console
 
+from client import deployment
 from client.client import DEFAULT_SERVER, ImmersivaudioClient
 from client.connection import BadKey
 from client.delivery import (
@@ -295,3 +296,7 @@ def modules(
             return
         console = Console()
         console.print(modules_table(loaded), width=None if console.is_terminal else 200)
+
+
+for _command in (deployment.prefetch, deployment.check):
+    main.command()(_command)

@@ -24,16 +24,6 @@ def torch_device(wanted: Device) -> str:
     return "cuda:0" if available and wanted != "cpu" else "cpu"
 
 
-def share_of_device(wanted: Device, memory_fraction: float | None) -> str:
-    """`torch_device`, of whose memory this process may use so much from now on. None: all of it. No effect on a CPU."""
-    import torch
-
-    device = torch_device(wanted)
-    if device != "cpu" and memory_fraction is not None:
-        torch.cuda.set_per_process_memory_fraction(memory_fraction, device)
-    return device
-
-
 def model_dtype(device: str) -> "torch.dtype":
     """What large models compute in: bfloat16 on a GPU that has it, float16 on an older one, float32 on the CPU.
 

@@ -1,6 +1,5 @@
 """`frame_description`: the selected frame in words, by Moondream2 or any image-text-to-text model of transformers."""
 
-import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from models.moondream import WEIGHTS, load_moondream
 from models.picture import read_picture
 from models.record import Mood
 from models.schema import ModuleSettings
+from models.weights import HUB_NAME, HubFiles, Published, find
 
 QUESTION = "Describe shortly this image considering it will be used as input to a sound generation model"
 """The paper's question."""
@@ -65,6 +65,18 @@ class Moondream2Settings(ModuleSettings):
     """Longest answer."""
     device: Device = "auto"
 
+    def of_weights(self) -> HubFiles | None:
+        """Weights and code on the hub; None where they are in a folder."""
+        return _published(self.weights, self.revision, ("*.py", "config.json", WEIGHTS))
+
+    def of_tokenizer(self) -> HubFiles | None:
+        """The tokenizer on the hub; None where it is in a folder."""
+        return _published(self.tokenizer, self.tokenizer_revision, ("tokenizer.json",))
+
+    def published(self) -> tuple[Published, ...]:
+        """Both."""
+        return tuple(filter(None, (self.of_weights(), self.of_tokenizer())))
+
 
 class ImageTextSettings(ModuleSettings):
     """A model that `AutoModelForImageTextToText` of transformers knows, with a chat template. No code of its own is run."""
@@ -82,6 +94,14 @@ class ImageTextSettings(ModuleSettings):
     device: Device = "auto"
 
     tuning: ClassVar = frozenset({"batch_size"})
+
+    def of_weights(self) -> HubFiles | None:
+        """The repository; None where it is a folder."""
+        return _published(self.weights, self.revision, ("*.json", "*.jinja", "*.txt", "*.model", "*.safetensors"))
+
+    def published(self) -> tuple[Published, ...]:
+        """The same."""
+        return tuple(filter(None, (self.of_weights(),)))
 
 
 class _Answerer(Protocol):
@@ -106,8 +126,8 @@ class FrameDescriber:
         """Load the weights: bfloat16 (float16 on an older GPU), float32 on the CPU. Raises ModelUnavailable."""
         device = torch_device(settings.device)
         if isinstance(settings, Moondream2Settings):
-            folder, model = _find(settings.weights, settings.revision, ("*.py", "config.json", WEIGHTS))
-            tokenizer, _ = _find(settings.tokenizer, settings.tokenizer_revision, ("tokenizer.json",))
+            folder, model = _find(settings.weights, settings.of_weights())
+            tokenizer, _ = _find(settings.tokenizer, settings.of_tokenizer())
             answerer: _Answerer = load_moondream(
                 folder,
                 tokenizer / "tokenizer.json",
@@ -116,9 +136,7 @@ class FrameDescriber:
                 code_sha256=settings.code_sha256,
             )
         else:
-            folder, model = _find(
-                settings.weights, settings.revision, ("*.json", "*.jinja", "*.txt", "*.model", "*.safetensors")
-            )
+            folder, model = _find(settings.weights, settings.of_weights())
             answerer = ImageText.load(folder, device=device, batch_size=settings.batch_size)
         return cls(answerer, settings, model=model, device=device)
 
@@ -201,22 +219,22 @@ def _one_line(answer: str) -> str:
     )
 
 
-def _find(weights: str, revision: str | None, files: Sequence[str]) -> tuple[Path, str]:
-    """The folder that holds the files, and the name to give the model in the record. Raises ModelUnavailable."""
-    folder = Path(weights).expanduser()
-    if folder.is_dir():
-        return folder.resolve(), folder.resolve().name
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", weights):
+def _published(weights: str, revision: str | None, files: tuple[str, ...]) -> HubFiles | None:
+    """What has to come from the hub; None where it is a folder. Raises ModelUnavailable when it can be neither."""
+    if Path(weights).expanduser().is_dir():
+        return None
+    if not HUB_NAME.fullmatch(weights):
         raise ModelUnavailable(f"{weights} is neither a folder nor the name of a repository of the Hugging Face hub")
     if revision is None:
         raise ModelUnavailable(
             f"{weights} is not a folder, and to fetch it from the hub takes a revision: 40 hex digits"
         )
-    from huggingface_hub import snapshot_download
+    return HubFiles(weights, revision, files)
 
-    try:
-        found = snapshot_download(weights, revision=revision, allow_patterns=list(files))
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0].removeprefix("Got: ")
-        raise ModelUnavailable(f"{weights} at {revision} is not here and cannot be fetched: {reason}") from error
-    return Path(found), f"{weights}@{revision[:12]}"
+
+def _find(weights: str, published: HubFiles | None) -> tuple[Path, str]:
+    """The folder that holds the files, and the name to give the model in the record. Raises ModelUnavailable."""
+    if published is None:
+        folder = Path(weights).expanduser().resolve()
+        return folder, folder.name
+    return find(published), f"{weights}@{str(published.revision)[:12]}"

@@ -4,7 +4,6 @@
 The latent is what `layer4`, the last block before the pooled head, makes of a frame: 512×16×29 for 16:9 at the default size.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from models.errors import MissingOutput, ModelUnavailable
 from models.picture import read_picture
 from models.scenes import SelectedScene, divide
 from models.schema import ModuleSettings
+from models.weights import OneFile, Published, digest, find
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 # Mean and deviation of ImageNet's red, green and blue, as the published weights were trained with.
 MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 DEVIATION = np.array([0.229, 0.224, 0.225], dtype=np.float32)
+RESNET18 = OneFile(
+    "torchvision/resnet18-f37072fd.pth",
+    "https://download.pytorch.org/models/resnet18-f37072fd.pth",
+    sha256="f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
+)
+"""IMAGENET1K_V1. torchvision names the file by the first eight digits; those who publish the others agree on them."""
 LONGEST = 4  # sides; a longer strip is squeezed, so that its latent stays in bounds
 
 
@@ -36,8 +42,7 @@ class FrameSelectionSettings(ModuleSettings):
 
     kind: Literal["resnet18"] = "resnet18"
     weights: Path | None = None
-    """State dict of torchvision's resnet18. None: torchvision's IMAGENET1K_V1 (45 MB), fetched once into $TORCH_HOME, its hash
-    checked."""
+    """State dict of torchvision's resnet18. None: torchvision's IMAGENET1K_V1 (45 MB), fetched once."""
     side: int = Field(512, ge=64, le=1024)
     """Short side of a frame as the model sees it, pixels. 512 gives the paper's latent; 224 takes a fifth of the time."""
     batch_size: int = Field(4, ge=1, le=256)
@@ -45,6 +50,10 @@ class FrameSelectionSettings(ModuleSettings):
     device: Device = "auto"
 
     tuning: ClassVar = frozenset({"batch_size"})
+
+    def published(self) -> tuple[Published, ...]:
+        """What torchvision publishes, unless there is another file."""
+        return (RESNET18,) if self.weights is None else ()
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,10 @@ class FrameSelector:
         import torch
         from torchvision.models import resnet18
 
-        state, model = _published() if settings.weights is None else _own(settings.weights.expanduser())
+        if settings.weights is None:
+            state, model = _state(find(RESNET18)), "resnet18 IMAGENET1K_V1"
+        else:
+            state, model = _own(settings.weights.expanduser())
         network = resnet18(weights=None)
         network.fc = torch.nn.Identity()  # a checkpoint of any number of classes will do
         try:
@@ -129,26 +141,19 @@ def input_size(width: int, height: int, *, side: int) -> tuple[int, int]:
     return (long, side) if width >= height else (side, long)
 
 
-def _published() -> "tuple[dict[str, torch.Tensor], str]":
-    from torchvision.models import ResNet18_Weights
-
-    weights = ResNet18_Weights.IMAGENET1K_V1
-    try:
-        state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except (OSError, RuntimeError) as error:
-        raise ModelUnavailable(f"the weights at {weights.url} cannot be fetched: {error}") from error
-    return state, "resnet18 IMAGENET1K_V1"
-
-
 def _own(path: Path) -> "tuple[dict[str, torch.Tensor], str]":
+    if not path.is_file():
+        raise ModelUnavailable(f"there is no state dict of resnet18 at {path}")
+    return _state(path), f"resnet18 {path.name} sha256:{digest(path)[:12]}"
+
+
+def _state(path: Path) -> "dict[str, torch.Tensor]":
     import pickle
 
     import torch
 
-    if not path.is_file():
-        raise ModelUnavailable(f"there is no state dict of resnet18 at {path}")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise ModelUnavailable(f"{path} is not a state dict that can be loaded safely: {error}") from error
-    return state, f"resnet18 {path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+    return state

@@ -6,7 +6,6 @@ turns all of that off.
 """
 
 import functools
-import hashlib
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -23,9 +22,12 @@ from models.errors import ModelUnavailable
 from models.picture import read_picture
 from models.record import Box, DetectedObject, FrameObjects
 from models.schema import ModuleSettings
+from models.weights import OneFile, Published, digest, find
 
 PUBLISHED = ("yolov9t.pt", "yolov9s.pt", "yolov9m.pt", "yolov9c.pt", "yolov9e.pt")
 """Weights trained on COCO (80 labels) that ultralytics publishes; 2, 7, 20, 26 and 58 million parameters."""
+RELEASE = "https://github.com/ultralytics/assets/releases/download/v8.4.0"
+"""Where: the release that the pinned version of ultralytics takes them from."""
 
 _WITHOUT_HABITS = {
     "YOLO_OFFLINE": "1",  # no look-ups, no usage reports
@@ -43,8 +45,9 @@ class ObjectDetectionSettings(ModuleSettings):
     weights: str = Field("yolov9c.pt", min_length=1)
     """A published name (yolov9t.pt, yolov9s.pt, yolov9m.pt, yolov9c.pt, yolov9e.pt), fetched once, or the path of an own
     checkpoint, which is never fetched. c is about a second per frame on one CPU core; e finds a little more, at twice that."""
-    weights_folder: Path | None = None
-    """Where published weights are kept. None: $IMMERSIVAUDIO_CACHE, else ~/.cache/immersivaudio."""
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    """Of the file, in hex: another file is not opened. Ultralytics publishes none; `weights.json` and every record have that of
+    the file that was fetched."""
     confidence: float = Field(0.25, ge=0.01, le=1)
     """Lowest score of an object that counts."""
     image_size: int = Field(640, ge=64, le=2048, multiple_of=32)
@@ -53,7 +56,13 @@ class ObjectDetectionSettings(ModuleSettings):
     """Frames per call of the model."""
     device: Device = "auto"
 
-    tuning: ClassVar = frozenset({"batch_size"})
+    tuning: ClassVar = frozenset({"batch_size", "sha256"})
+
+    def published(self) -> tuple[Published, ...]:
+        """The file of that name, unless it is a path."""
+        if self.weights not in PUBLISHED:
+            return ()
+        return (OneFile(f"ultralytics/{self.weights}", f"{RELEASE}/{self.weights}", self.sha256),)
 
 
 class ObjectDetector:
@@ -72,6 +81,11 @@ class ObjectDetector:
     def load(cls, settings: ObjectDetectionSettings) -> Self:
         """Load the weights and run them once. Raises ModelUnavailable when they cannot be had or do not work."""
         weights = _find_weights(settings)  # first: a path that is wrong is known before seconds of imports
+        sha256 = digest(weights)
+        if settings.sha256 not in (None, sha256):
+            raise ModelUnavailable(
+                f"{weights} is not the file that is asked for: its SHA-256 is {sha256}, not {settings.sha256}"
+            )
         device = torch_device(settings.device)
         ultralytics = import_ultralytics()
         import torch
@@ -79,7 +93,7 @@ class ObjectDetector:
         threads = torch.get_num_threads()
         try:
             network = ultralytics.YOLO(str(weights), task="detect", verbose=False)
-            model = f"{weights.name} sha256:{_sha256(weights)[:12]}"
+            model = f"{weights.name} sha256:{sha256[:12]}"
             detector = cls(network, settings, model=model, device=device)
             detector._predict([Image.new("RGB", (settings.image_size, settings.image_size))])
         except Exception as error:
@@ -160,24 +174,8 @@ def _find_weights(settings: ObjectDetectionSettings) -> Path:
                 f"weights is the path of one (without apostrophes) or one of {', '.join(PUBLISHED)}"
             )
         return path.absolute()  # not resolved: in a cache of links only the link has the name
-    folder = settings.weights_folder or Path(os.environ.get("IMMERSIVAUDIO_CACHE") or "~/.cache/immersivaudio")
-    path = folder.expanduser().absolute() / settings.weights
-    if not path.is_file():
-        import_ultralytics()
-        from ultralytics.utils.downloads import attempt_download_asset
-
-        try:
-            attempt_download_asset(path, progress=False)
-        except OSError as error:
-            raise ModelUnavailable(
-                f"{settings.weights} is not in {path.parent} and cannot be fetched: {error}"
-            ) from error
-    return path
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    (published,) = settings.published()
+    return find(published)
 
 
 def _frame_objects(frame: int, size: tuple[int, int], result: Any) -> FrameObjects:

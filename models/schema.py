@@ -1,8 +1,11 @@
 """The base of everything that is configured, stored or sent."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from models.weights import Published
 
 
 class Frozen(BaseModel):
@@ -22,3 +25,7 @@ class ModuleSettings(Frozen):
     def deciding(self) -> str:
         """The other settings, which decide what comes out, as JSON."""
         return self.model_dump_json(exclude=set(self.tuning))
+
+    def published(self) -> "tuple[Published, ...]":
+        """What has to be fetched, once, before it can be loaded. Raises ModelUnavailable when that cannot be said."""
+        return ()

@@ -18,8 +18,11 @@ from models import work
 from models.errors import DeadlinePassed, OtherModel, OutOfMemory, StorageFull
 from models.record import Module, ModuleInfo, Outputs, Progress, Record, StemKind
 from models.schema import ModuleSettings
+from serve import tracing
 from serve.log import PROGRESS_SECONDS, progress_key
+from serve.metrics import GpuMemory
 from serve.modules import Task
+from serve.placement import claim
 from serve.settings import AppSettings, Deadline
 from serve.store import Store
 from serve.workspace import StoreWorkspace, clear_scratch
@@ -37,18 +40,21 @@ class ModuleServer:
     """Where its settings stand in `AppSettings`. None: under the module's name."""
 
     def __init__(self, settings: AppSettings) -> None:
+        tracing.start(type(self).__name__)
         clear_scratch()
         self.settings = settings
         self.store = Store(settings.store)
         own = self.own(settings)
         # Before they are loaded: who replaces them meanwhile is noticed at the next start.
         weights = _weights_on_disk(own)
+        claim(type(self).__name__, own)
         self.model = self.load(settings)
         told = (own.deciding(), self.model.model, getattr(self.model, "device", "cpu"), weights)
         self._identity = hashlib.sha256(repr(told).encode()).hexdigest()
         # As many threads as the model takes calls at once: one, unless it says so. What waits, waits in order.
         self._threads = ThreadPoolExecutor(getattr(self.model, "at_once", 1), thread_name_prefix=self.module)
         self._must_end_by: dict[object, float] = {}
+        self._gpu_memory = GpuMemory()
 
     def own(self, settings: AppSettings) -> ModuleSettings:
         """The settings that it is loaded by."""
@@ -103,6 +109,7 @@ class ModuleServer:
 
     def check_health(self) -> None:
         """Raise when a thread hangs in something that cannot be stopped, or when the model says that it is broken."""
+        self._gpu_memory.tell()  # here, since Serve asks every two seconds
         if time.monotonic() > min(self._must_end_by.copy().values(), default=float("inf")):
             raise RuntimeError(f"{self.module} has not stopped {STUCK_SECONDS:g} s after its deadline")
         if ask := getattr(self.model, "check_health", None):
@@ -127,6 +134,10 @@ class ModuleServer:
 
     def _run(self, task: Task, cancelled: threading.Event, begins: Callable[[], Any]) -> Outputs:
         begins()
+        with self.traced(task):
+            return self._work(task, cancelled)
+
+    def _work(self, task: Task, cancelled: threading.Event) -> Outputs:
         doing = work.Work(cancelled, self._reporter(task), task.memory_was_short)
         with work.going_on(doing), self.in_hand(task), failures_of_ours():
             work.check()
@@ -137,6 +148,13 @@ class ModuleServer:
         return outputs
 
     @contextmanager
+    def traced(self, task: Task) -> Iterator[None]:
+        """Around the work on a task, within the attempt that it belongs to."""
+        about = {"run_id": task.run_id, "module": self.module, "part": task.part, "model": self.model.model}
+        with tracing.span(f"{self.module} at work", about, within=task.trace):
+            yield
+
+    @contextmanager
     def in_hand(self, *tasks: Task) -> Iterator[None]:
         """Around everything that a thread does for these tasks."""
         these = object()
@@ -144,7 +162,7 @@ class ModuleServer:
         self._must_end_by[these] = time.monotonic() + longest + STUCK_SECONDS
         for task in tasks:
             about = {"run_id": task.run_id, "module_name": self.module, "part": task.part}
-            logger.info("module begins", extra=about)
+            logger.info("module begins", extra={**about, **tracing.log_fields()})
         try:
             yield
         finally:

@@ -19,12 +19,21 @@ import numpy as np
 from pydantic import Field
 
 from models.audio import Audio, Samples, read_audio, resample
-from models.audio_generation import AudioRequest, Candidate, GeneratedAudio, OnStep, nothing_to_report
-from models.audio_generation.loading import Checkpoint, find_checkpoint, first_line, load_whole
-from models.audio_generation.scenes import Scene, crossed, in_turn, scenes
-from models.device import Device, share_of_device
+from models.audio_generation import (
+    WINDOW_SECONDS,
+    AudioRequest,
+    Candidate,
+    GeneratedAudio,
+    OnStep,
+    nothing_to_report,
+)
+from models.audio_generation.loading import Checkpoint, find_checkpoint, load_whole, published
+from models.audio_generation.scenes import Scene, crossed, in_turn, scenes, to_make
+from models.device import Device, torch_device
 from models.errors import InputTooLarge, ModelUnavailable, ModuleFailed
+from models.fetching import first_line
 from models.schema import ModuleSettings
+from models.weights import Published
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +54,8 @@ class AceStepSettings(ModuleSettings):
     checkpoint: str = Field("ACE-Step/acestep-v15-xl-turbo-diffusers", min_length=1)
     """Name on the Hugging Face hub of a checkpoint in diffusers' layout, or a local folder."""
     revision: str | None = Field(None, min_length=1)
-    """Commit on the hub. None: the one that we know of the default checkpoint, the newest of any other."""
+    """Commit on the hub. None: the one that we know of the default checkpoint; of any other, the newest when it is first fetched,
+    which is kept."""
     device: Device = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of all but the autoencoder. auto: bfloat16 on a GPU that has it, else float32. (float16 is said to overflow.)"""
@@ -55,10 +65,12 @@ class AceStepSettings(ModuleSettings):
     """Guidance where the request leaves it open. 1: none. Without effect on turbo checkpoints, which have it in their weights."""
     max_seconds: float = Field(LONGEST, gt=0, le=LONGEST)
     """The longest sound that is made."""
-    memory_fraction: float | None = Field(None, gt=0, le=1)
-    """Share of the GPU's memory that this process may use, enforced by torch. None: all of it. No effect on a CPU."""
 
-    tuning: ClassVar = frozenset({"max_seconds", "memory_fraction"})
+    tuning: ClassVar = frozenset({"max_seconds"})
+
+    def published(self) -> tuple[Published, ...]:
+        """The checkpoint, unless it is a folder."""
+        return tuple(filter(None, (published(self.checkpoint, revision=self.revision),)))
 
 
 class AceStepGenerator:
@@ -72,7 +84,8 @@ class AceStepGenerator:
         self._pipeline = pipeline
         self._settings = settings
         # steps, and how far the noise levels are shifted upwards: as each kind of checkpoint was trained
-        self._steps, self._shift = (8, 3.0) if pipeline.is_turbo else (50, 1.0)
+        steps, self._shift = (8, 3.0) if pipeline.is_turbo else (50, 1.0)
+        self._usual_steps = settings.steps or steps
         self._lock = threading.Lock()  # the pipeline's scheduler holds the state of one generation
 
     @classmethod
@@ -83,7 +96,7 @@ class AceStepGenerator:
         """
         import torch
 
-        device = share_of_device(settings.device, settings.memory_fraction)
+        device = torch_device(settings.device)
         half = device != "cpu" and torch.cuda.is_bf16_supported(including_emulation=False)
         dtype = settings.dtype if settings.dtype != "auto" else "bfloat16" if half else "float32"
         checkpoint = find_checkpoint(settings.checkpoint, revision=settings.revision)
@@ -108,10 +121,10 @@ class AceStepGenerator:
                 f"{request.seconds:g} s of sound asked for; this generator makes at most {self._settings.max_seconds:g} s"
             )
         rate = self._pipeline.sample_rate
-        samples = max(1, round(request.seconds * rate) if request.loop else math.ceil(request.seconds * rate - 1e-6))
+        samples = request.samples(rate)
         parts = scenes(request, samples=samples, rate=rate)
-        candidates = request.candidates if request.keep_candidates else 1
-        steps = request.steps or self._settings.steps or self._steps
+        candidates = _candidates(request)
+        steps = request.steps or self._usual_steps
         guidance = None if self._pipeline.is_turbo else request.guidance or self._settings.guidance
         done, total = itertools.count(1), candidates * len(parts) * steps
         make = functools.partial(
@@ -136,6 +149,14 @@ class AceStepGenerator:
             loops=request.loop,
             listened=request.reference is not None,
         )
+
+    def windows(self, request: AudioRequest) -> float:
+        """How much work the request is, in windows of sound made with the usual steps."""
+        rate: int = self._pipeline.sample_rate
+        parts = scenes(request, samples=request.samples(rate), rate=rate)
+        seconds = sum(max(SHORTEST, to_make(scene, rate=rate) / rate) for scene in parts)
+        asked: float = _candidates(request) * (request.steps or self._usual_steps) / self._usual_steps
+        return asked * seconds / WINDOW_SECONDS
 
     def _track(self, parts: Sequence[Scene], samples: int, make: Callable[..., Any], *, candidate: int) -> Audio:
         """One candidate: its scenes, cross-faded."""
@@ -222,6 +243,10 @@ class AceStepGenerator:
             raise ModelUnavailable(f"{self.model} failed its self-check: it did not make one second of sound")
         if not timbre.isfinite().all():
             raise ModelUnavailable(f"{self.model} failed its self-check: it cannot hear a reference")
+
+
+def _candidates(request: AudioRequest) -> int:
+    return request.candidates if request.keep_candidates else 1
 
 
 def _noise(*seed: int) -> "torch.Generator":

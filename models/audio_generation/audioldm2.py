@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from models.audio import Audio, Samples, read_audio
+from models.audio import Audio, Samples, read_audio, stretched
 from models.audio_generation import AudioRequest, Candidate, GeneratedAudio, OnStep, nothing_to_report
-from models.audio_generation.loading import find_checkpoint, load_pipeline
+from models.audio_generation.loading import find_checkpoint, load_pipeline, published
 from models.audio_generation.scenes import Scene, crossed, scenes
-from models.audio_generation.windows import Joining
-from models.device import Device, share_of_device
+from models.audio_generation.windows import Joining, lay
+from models.device import Device, torch_device
 from models.errors import InputTooLarge, ModelUnavailable, ModuleFailed
 from models.schema import ModuleSettings
+from models.weights import Published
 
 if TYPE_CHECKING:
     from models.audio_generation.text import Conditioning
@@ -36,7 +37,8 @@ class AudioLDM2Settings(ModuleSettings):
     checkpoint: str = Field("cvssp/audioldm2", min_length=1)
     """Name on the Hugging Face hub (cvssp/audioldm2 for sounds, cvssp/audioldm2-music for music), or a local folder."""
     revision: str | None = Field(None, min_length=1)
-    """Commit on the hub. None: the one that we know of cvssp/audioldm2, the newest of any other."""
+    """Commit on the hub. None: the one that we know of cvssp/audioldm2; of any other, the newest when it is
+    first fetched, which is kept."""
     device: Device = "auto"
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """Precision of all but the vocoder. auto: float16 on a GPU (bfloat16 rounds the spectrogram by up to
@@ -47,8 +49,6 @@ class AudioLDM2Settings(ModuleSettings):
     """Classifier-free guidance where the request leaves it open. 1: none, and negative prompts have no effect."""
     max_seconds: float = Field(1800, gt=0, le=7200)
     """The longest sound that is made."""
-    memory_fraction: float | None = Field(None, gt=0, le=1)
-    """Share of the GPU's memory that this process may use, enforced by torch. None: all of it. No effect on a CPU."""
     at_once: int | None = Field(None, ge=1, le=256)
     """Requests that are worked on side by side. None: 32 on a GPU; 1 on a CPU, where each would only take longer."""
     windows: int | None = Field(None, ge=1, le=64)
@@ -62,7 +62,11 @@ class AudioLDM2Settings(ModuleSettings):
     """Whether the networks are compiled at the start, which takes minutes and makes them several times faster on a GPU. None: on a
     GPU they are."""
 
-    tuning: ClassVar = frozenset({"max_seconds", "memory_fraction", "at_once", "windows", "compiled"})
+    tuning: ClassVar = frozenset({"max_seconds", "at_once", "windows", "compiled"})
+
+    def published(self) -> tuple[Published, ...]:
+        """The checkpoint, unless it is a folder."""
+        return tuple(filter(None, (published(self.checkpoint, revision=self.revision),)))
 
 
 class AudioLDM2Generator:
@@ -86,6 +90,12 @@ class AudioLDM2Generator:
         self._networks = Networks(pipeline, compiled=on_a_gpu if settings.compiled is None else settings.compiled)
         self._sizes = self._networks.sizes
         self._engine = Engine(self._networks, largest=settings.windows or (16 if on_a_gpu else 1))
+        self._overlap = round(settings.overlap * self._sizes.window)
+
+    @property
+    def windows_at_once(self) -> int:
+        """With fewer windows to make than these, a GPU has time to spare."""
+        return self._engine.largest
 
     @classmethod
     def load(cls, settings: AudioLDM2Settings) -> Self:
@@ -95,7 +105,7 @@ class AudioLDM2Generator:
         """
         import torch
 
-        device = share_of_device(settings.device, settings.memory_fraction)
+        device = torch_device(settings.device)
         dtype = settings.dtype if settings.dtype != "auto" else "float32" if device == "cpu" else "float16"
         checkpoint = find_checkpoint(settings.checkpoint, revision=settings.revision)
         pipeline = load_pipeline(checkpoint, device=device, dtype=getattr(torch, dtype))
@@ -118,9 +128,8 @@ class AudioLDM2Generator:
             raise InputTooLarge(
                 f"{request.seconds:g} s of sound asked for; this generator makes at most {self._settings.max_seconds:g} s"
             )
-        rate, settings = self._sizes.sample_rate, self._settings
-        samples = max(1, round(request.seconds * rate) if request.loop else math.ceil(request.seconds * rate - 1e-6))
-        parts = scenes(request, samples=samples, rate=rate)
+        settings, samples = self._settings, request.samples(self._sizes.sample_rate)
+        parts = scenes(request, samples=samples, rate=self._sizes.sample_rate)
         request = replace(
             request, steps=request.steps or settings.steps, guidance=request.guidance or settings.guidance
         )
@@ -146,6 +155,17 @@ class AudioLDM2Generator:
             listened=request.reference is not None,
         )
 
+    def windows(self, request: AudioRequest) -> float:
+        """How much work the request is, in windows made with the settings' own steps and guidance."""
+        from models.audio_generation.tracks import cost_of_a_clip
+
+        settings, sizes, count = self._settings, self._sizes, 0
+        for scene in scenes(request, samples=request.samples(sizes.sample_rate), rate=sizes.sample_rate):
+            rows = sizes.rows(scene.start % sizes.row + scene.end - scene.start)
+            count += len(lay(rows, size=sizes.window, overlap=self._overlap, circular=scene.circular))
+        asked = cost_of_a_clip(request.steps or settings.steps, request.guidance or settings.guidance)
+        return request.candidates * count * asked / cost_of_a_clip(settings.steps, settings.guidance)
+
     def check_health(self) -> None:
         """Raise WorkerDied when the device broke: nothing will come of it any more."""
         self._engine.check_health()
@@ -155,7 +175,6 @@ class AudioLDM2Generator:
         from models.audio_generation.tracks import Track
 
         positive, negative = self._conditioning(request, parts)
-        overlap = round(self._settings.overlap * self._sizes.window)
         tracks = []
         for candidate in range(request.candidates):
             plans = [
@@ -164,7 +183,10 @@ class AudioLDM2Generator:
             ]
             schedulers = (type(self._scheduler).from_config(self._scheduler.config) for _ in plans)
             tracks.append(
-                [Track(plan, self._networks, own, overlap=overlap) for plan, own in zip(plans, schedulers, strict=True)]
+                [
+                    Track(plan, self._networks, own, overlap=self._overlap)
+                    for plan, own in zip(plans, schedulers, strict=True)
+                ]
             )
         return tracks
 
@@ -215,7 +237,7 @@ class AudioLDM2Generator:
         if not np.isfinite(sound).all():
             raise ModuleFailed(f"{self.model} made samples that are not finite")
         if scene.circular:
-            sound = _stretched(sound, length)
+            sound = stretched(sound, length)
         return scene, sound[np.newaxis, len(sound) - length :]
 
     def _ranked(
@@ -277,13 +299,3 @@ def _in_steps(on_step: OnStep, steps: int) -> OnStep:
             on_step(step, steps)
 
     return tell
-
-
-def _stretched(loop: Samples, samples: int) -> Samples:
-    """A loop with other samples, by less than one row: slower or faster, and as seamless."""
-    from scipy.signal import resample
-
-    if len(loop) == samples:
-        return loop
-    stretched: Samples = resample(loop, samples)  # by Fourier's series, which takes it for periodic
-    return stretched

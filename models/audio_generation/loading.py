@@ -6,12 +6,13 @@ Loaded as `GPT2LMHeadModel` the same weights give the same states: the head is t
 ignores what it computes.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models import weights
 from models.errors import ModelUnavailable
+from models.fetching import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -20,9 +21,8 @@ PINNED_REVISIONS = {
     "cvssp/audioldm2": "c8e7e189d324425c05c4c2f81214041ef4107983",
     "ACE-Step/acestep-v15-xl-turbo-diffusers": "200ba991ae448051e14b0183157e35c2d27c9fb0",
 }
-"""Commits on the hub that this code was written for."""
-
-_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
+"""Commits on the hub that this code was written for. That of cvssp/audioldm2-music is not known here: it is the one that its
+main branch has when it is first fetched, and `weights.json` keeps to it from then on."""
 
 
 @dataclass(frozen=True)
@@ -34,30 +34,30 @@ class Checkpoint:
     folder: Path
 
 
-def find_checkpoint(checkpoint: str, *, revision: str | None) -> Checkpoint:
-    """The checkpoint's folder: itself, or the hub's, downloaded unless it is cached.
+def published(checkpoint: str, *, revision: str | None) -> weights.HubFiles | None:
+    """What has to come from the hub; None where the checkpoint is a folder.
 
-    Raises ModelUnavailable when there is none and none can be had.
+    Raises ModelUnavailable when it is neither a folder nor can be a name on the hub.
     """
     folder = Path(checkpoint)
     if folder.is_dir():
         if not (folder / "model_index.json").is_file():
             raise ModelUnavailable(f"the folder {checkpoint} holds no diffusers pipeline: it has no model_index.json")
-        return Checkpoint(folder.resolve().name, folder)
-    if not _HUB_NAME.fullmatch(checkpoint):
+        return None
+    if not weights.HUB_NAME.fullmatch(checkpoint):
         raise ModelUnavailable(f"there is no folder {checkpoint}")
-    revision = revision or PINNED_REVISIONS.get(checkpoint)
+    return weights.HubFiles(checkpoint, revision or PINNED_REVISIONS.get(checkpoint), patterns=None)
 
-    from diffusers import DiffusionPipeline
 
-    try:
-        folder = Path(DiffusionPipeline.download(checkpoint, revision=revision))
-    except Exception as error:  # whatever the hub's client, its transport or a proxy between raise
-        wanted = f"{checkpoint} (revision {revision})" if revision else checkpoint
-        raise ModelUnavailable(
-            f"{wanted} is neither a folder here nor to be had from the Hugging Face hub: "
-            f"{first_line(error.__cause__ or error)}"
-        ) from error
+def find_checkpoint(checkpoint: str, *, revision: str | None) -> Checkpoint:
+    """The checkpoint's folder: itself, or the hub's, downloaded unless it is here.
+
+    Raises ModelUnavailable when there is none and none can be had.
+    """
+    wanted = published(checkpoint, revision=revision)
+    if wanted is None:
+        return Checkpoint(Path(checkpoint).resolve().name, Path(checkpoint))
+    folder = weights.find(wanted)
     return Checkpoint(f"{checkpoint}@{folder.name[:7]}", folder)
 
 
@@ -93,8 +93,3 @@ def load_whole(model: Any, folder: Path, *, dtype: "torch.dtype") -> Any:
     if found["missing_keys"]:
         raise ValueError(f"the {folder.name.replace('_', ' ')} lacks {len(found['missing_keys'])} of its weights")
     return loaded
-
-
-def first_line(error: BaseException) -> str:
-    """What the error says, short."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -11,6 +11,7 @@ from models.audio import Audio, Samples, write_audio
 from models.audio_generation import AudioRequest, GeneratedAudio, nothing_to_report
 from models.audio_generation.ace_step import AceStepGenerator, AceStepSettings
 from models.errors import Cancelled, ModelUnavailable
+from models.weights import HubFiles
 from tests.toys.ace_step import RATE, make_ace_step
 from tests.toys.damage import Damage, fill, lose
 
@@ -202,13 +203,11 @@ class TestLoading:
     def test_a_name_means_the_hub_at_the_commit_we_know_and_its_licence_is_told(
         self, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from diffusers import DiffusionPipeline
+        def find(published: HubFiles) -> Path:
+            assert published.repository == PUBLISHED
+            return shutil.copytree(checkpoint, tmp_path / "snapshots" / str(published.revision))
 
-        def download(name: str, revision: str) -> str:
-            assert name == PUBLISHED
-            return str(shutil.copytree(checkpoint, tmp_path / "snapshots" / revision))
-
-        monkeypatch.setattr(DiffusionPipeline, "download", download)
+        monkeypatch.setattr("models.weights.find", find)
         generator = AceStepGenerator.load(AceStepSettings(device="cpu"))
         assert (generator.model, generator.licence) == (f"{PUBLISHED}@200ba99", "MIT AND Apache-2.0")
 

@@ -17,6 +17,7 @@ from models.audio_generation.scenes import scenes
 from models.audio_generation.text import Conditioning
 from models.audio_generation.tracks import Track, noise
 from models.errors import Cancelled, InputTooLarge, ModelUnavailable, ModuleFailed, OutOfMemory, WorkerDied
+from models.weights import HubFiles
 from tests.toys.audioldm2 import TOY
 from tests.toys.damage import Damage, cut_short, fill, lose
 
@@ -423,13 +424,11 @@ class TestLoading:
     def test_a_name_means_the_hub_at_the_commit_we_know(
         self, toy_audioldm2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from diffusers import DiffusionPipeline
+        def find(published: HubFiles) -> Path:
+            assert published.repository == "cvssp/audioldm2"
+            return shutil.copytree(toy_audioldm2, tmp_path / "snapshots" / str(published.revision))
 
-        def download(name: str, revision: str) -> str:
-            assert name == "cvssp/audioldm2"
-            return str(shutil.copytree(toy_audioldm2, tmp_path / "snapshots" / revision))
-
-        monkeypatch.setattr(DiffusionPipeline, "download", download)
+        monkeypatch.setattr("models.weights.find", find)
         generator = AudioLDM2Generator.load(AudioLDM2Settings(device="cpu"))
         assert (generator.model, generator.licence) == ("cvssp/audioldm2@c8e7e18", "CC-BY-NC-SA-4.0")
 
@@ -448,11 +447,14 @@ class TestLoading:
         with pytest.raises(ModelUnavailable, match=r"no model_index\.json"):
             AudioLDM2Generator.load(AudioLDM2Settings(checkpoint=str(tmp_path)))
 
-    def test_a_hub_that_cannot_be_reached_is_said_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_hub_that_may_not_be_asked_is_said_so(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         import huggingface_hub
 
+        monkeypatch.setenv("IMMERSIVAUDIO_WEIGHTS", str(tmp_path))
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-        with pytest.raises(ModelUnavailable, match=r"nobody/no-such-model \(revision abc\) is neither .* nor"):
+        with pytest.raises(
+            ModelUnavailable, match=r"nobody/no-such-model \(revision abc\) is not in .* HF_HUB_OFFLINE"
+        ):
             AudioLDM2Generator.load(AudioLDM2Settings(checkpoint="nobody/no-such-model", revision="abc"))
 
     def test_a_gpu_that_is_not_there_is_said_so(self, toy_audioldm2: Path, monkeypatch: pytest.MonkeyPatch) -> None:

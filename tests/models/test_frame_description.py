@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from models.errors import DamagedMedia, ModelUnavailable
 from models.frame_description import FrameDescriber, ImageTextSettings, Moondream2Settings, Shot
 from models.moondream import Moondream, load_moondream
+from models.weights import HubFiles
 from tests.toys.vision import make_llava, make_moondream
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -211,18 +212,19 @@ def test_a_repository_of_the_hub_needs_a_commit() -> None:
     ids=lambda one: one.kind,
 )
 def test_weights_that_cannot_be_fetched_are_refused_in_one_sentence(
-    settings: Moondream2Settings | ImageTextSettings, monkeypatch: pytest.MonkeyPatch
+    settings: Moondream2Settings | ImageTextSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     asked: list[tuple[str, str]] = []
 
-    def no_network(repository: str, *, revision: str, allow_patterns: list[str]) -> None:
+    def no_network(repository: str, *, revision: str, allow_patterns: list[str], cache_dir: Path) -> None:
         asked.append((repository, revision))
         raise LocalEntryNotFoundError("Cannot reach the hub.\nCheck your connection.")
 
+    monkeypatch.setenv("IMMERSIVAUDIO_WEIGHTS", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.snapshot_download", no_network)
-    with pytest.raises(ModelUnavailable, match=r"is not here and cannot be fetched: Cannot reach the hub\.$"):
+    with pytest.raises(ModelUnavailable, match=r"cannot be fetched from the hub: Cannot reach the hub\.;"):
         FrameDescriber.load(settings)
     assert asked == [(settings.weights, settings.revision)]
 
@@ -230,20 +232,20 @@ def test_weights_that_cannot_be_fetched_are_refused_in_one_sentence(
 def test_what_the_hub_fetched_is_loaded_and_named_by_its_commit(
     snapshot: Path, shots: list[Shot], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: dict[str, list[str]] = {}
+    asked: dict[str, tuple[str, ...]] = {}
 
-    def fetch(repository: str, *, revision: str, allow_patterns: list[str]) -> str:
-        asked[f"{repository}@{revision}"] = allow_patterns
-        return str(snapshot)
+    def find(published: HubFiles) -> Path:
+        asked[f"{published.repository}@{published.revision}"] = published.patterns or ()
+        return snapshot
 
-    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    monkeypatch.setattr("models.frame_description.find", find)
     describer = FrameDescriber.load(Moondream2Settings(device="cpu"))
     assert describer.describe(shots[:1])[0].text == "a red picture"
     assert describer.model == "vikhyatk/moondream2@9a7d40240508"
     assert describer.licence == "Apache-2.0"
     assert asked == {
-        "vikhyatk/moondream2@9a7d4024050840e001defacec2b00727e89149e6": ["*.py", "config.json", "model.safetensors"],
-        "moondream/starmie-v1@35192e10a54e36eabe0a7cc57a2c1aab371cafc5": ["tokenizer.json"],
+        "vikhyatk/moondream2@9a7d4024050840e001defacec2b00727e89149e6": ("*.py", "config.json", "model.safetensors"),
+        "moondream/starmie-v1@35192e10a54e36eabe0a7cc57a2c1aab371cafc5": ("tokenizer.json",),
     }
 
 

@@ -1,7 +1,8 @@
-import urllib.error
+import shutil
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -160,10 +161,24 @@ def test_weights_that_are_not_a_resnet18s_are_refused(tmp_path: Path, content: b
 
 def test_published_weights_that_cannot_be_fetched_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def no_network(*_: Any, **__: Any) -> None:
-        raise urllib.error.URLError("no network")
+        raise httpx.ConnectError("no network")
 
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("urllib.request.urlopen", no_network)
-    monkeypatch.setattr("torch.hub.urlopen", no_network)
-    with pytest.raises(ModelUnavailable, match=r"resnet18-.*\.pth cannot be fetched"):
+    monkeypatch.setenv("IMMERSIVAUDIO_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr("httpx.stream", no_network)
+    with pytest.raises(ModelUnavailable, match=r"resnet18-.*\.pth cannot be fetched: no network"):
         FrameSelector.load(FrameSelectionSettings())
+
+
+def test_a_file_that_is_not_the_published_one_is_not_opened(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, weights: Path
+) -> None:
+    monkeypatch.setenv("IMMERSIVAUDIO_WEIGHTS", str(tmp_path))
+    (tmp_path / "torchvision").mkdir()
+    shutil.copy(weights, tmp_path / "torchvision" / "resnet18-f37072fd.pth")
+    with pytest.raises(ModelUnavailable, match=r"came damaged: .* that of what was published is f37072fd"):
+        FrameSelector.load(FrameSelectionSettings())
+
+
+def test_the_published_file_is_loaded_and_named_by_its_training(monkeypatch: pytest.MonkeyPatch, weights: Path) -> None:
+    monkeypatch.setattr("models.frame_selection.find", lambda published: weights)
+    assert FrameSelector.load(FrameSelectionSettings(device="cpu")).model == "resnet18 IMAGENET1K_V1"

@@ -130,21 +130,33 @@ def test_a_path_that_is_missing_is_refused_and_never_fetched(tmp_path: Path, loo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_published_weights_that_cannot_be_fetched_are_refused(tmp_path: Path, lookups: list[Any]) -> None:
-    with pytest.raises(ModelUnavailable, match=r"yolov9t\.pt is not in .* and cannot be fetched"):
-        ObjectDetector.load(ObjectDetectionSettings(weights="yolov9t.pt", weights_folder=tmp_path / "cache"))
+def test_published_weights_that_cannot_be_fetched_are_refused(
+    tmp_path: Path, lookups: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMMERSIVAUDIO_WEIGHTS", str(tmp_path))
+    with pytest.raises(ModelUnavailable, match=r"/v8\.4\.0/yolov9t\.pt cannot be fetched"):
+        ObjectDetector.load(ObjectDetectionSettings(weights="yolov9t.pt"))
     assert len(lookups) > 0
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert list((tmp_path / "ultralytics").iterdir()) == []
 
 
 def test_published_weights_that_are_there_are_not_fetched_again(
     weights: Path, tmp_path: Path, lookups: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "yolov9t.pt").write_bytes(weights.read_bytes())
-    monkeypatch.setenv("IMMERSIVAUDIO_CACHE", str(tmp_path))
+    (tmp_path / "ultralytics").mkdir()
+    (tmp_path / "ultralytics" / "yolov9t.pt").write_bytes(weights.read_bytes())
+    monkeypatch.setenv("IMMERSIVAUDIO_WEIGHTS", str(tmp_path))
     detector = ObjectDetector.load(ObjectDetectionSettings(weights="yolov9t.pt", device="cpu"))
     assert detector.model.startswith("yolov9t.pt sha256:")
     assert lookups == []
+
+
+def test_another_file_than_the_pinned_one_is_not_opened(weights: Path) -> None:
+    settings = ObjectDetectionSettings(weights=str(weights), sha256="0" * 64, device="cpu")
+    with pytest.raises(
+        ModelUnavailable, match=r"is not the file that is asked for: its SHA-256 is [0-9a-f]{64}, not 0{64}"
+    ):
+        ObjectDetector.load(settings)
 
 
 class _Hostile:

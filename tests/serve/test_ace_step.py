@@ -1,10 +1,10 @@
 """ACE-Step in AudioLDM2's place, in the whole service."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
+from models.weights import HubFiles
 from serve.settings import AppSettings
 from tests import media_factory
 from tests.serve.following import run_to_the_end
@@ -17,12 +17,10 @@ PUBLISHED = "ACE-Step/acestep-v15-xl-turbo-diffusers"
 async def test_makes_the_music_where_it_is_chosen_and_its_licence_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from diffusers import DiffusionPipeline
+    def find(published: HubFiles) -> Path:
+        return make_ace_step(tmp_path / "snapshots" / str(published.revision))
 
-    def download(_name: str, revision: str) -> str:
-        return str(shutil.move(make_ace_step(tmp_path / "toy"), tmp_path / "snapshots" / revision))
-
-    monkeypatch.setattr(DiffusionPipeline, "download", download)
+    monkeypatch.setattr("models.weights.find", find)
     given = {"store": str(tmp_path / "store"), "music": {"kind": "ace-step", "device": "cpu", "steps": 2}}
     image = media_factory.make_image(tmp_path / "photo.png", size=(64, 36))
     async with local_http(AppSettings.model_validate(given)) as http:

@@ -58,8 +58,8 @@ class Loaded(MusicGenerator):
 @pytest.mark.parametrize(
     ("kind", "tuning"),
     [
-        ("audioldm2", {"at_once": 4, "windows": 2, "memory_fraction": 0.5, "compiled": False, "max_seconds": 60}),
-        ("ace-step", {"memory_fraction": 0.5, "max_seconds": 60}),
+        ("audioldm2", {"at_once": 4, "windows": 2, "compiled": False, "max_seconds": 60}),
+        ("ace-step", {"max_seconds": 60}),
     ],
 )
 async def test_tuning_an_audio_model_keeps_what_it_made(tmp_path: Path, kind: str, tuning: dict[str, object]) -> None:
@@ -79,7 +79,7 @@ async def test_another_way_of_joining_windows_gives_another_identity(tmp_path: P
 @pytest.mark.parametrize(
     "tuned",
     [
-        ObjectDetectionSettings(batch_size=2),
+        ObjectDetectionSettings(batch_size=2, sha256="0" * 64),
         FrameSelectionSettings(batch_size=2),
         ImageTextSettings(weights="x", batch_size=2),
         ReconstructionSettings(timeout_seconds=9, timeout_per_second=9, timeout_per_second_encoding=9),

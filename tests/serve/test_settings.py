@@ -64,13 +64,12 @@ def test_one_replica_of_everything_fits_on_one_gpu() -> None:
         assert scaling["max_replicas"] > scaling["min_replicas"] >= 1
 
 
-def test_an_audio_replica_keeps_to_its_share_of_a_gpu_and_begins_whatever_it_is_given() -> None:
+def test_an_audio_replica_begins_whatever_it_is_given() -> None:
     application = yaml.safe_load((ROOT / "serve_config.gpu.yaml").read_text())["applications"][0]
     settings = AppSettings.model_validate(application["args"])
     deployments = {item["name"]: item for item in application["deployments"]}
     for name, audio in (("MusicGenerator", settings.music), ("SoundGenerator", settings.sounds)):
         assert isinstance(audio, AudioLDM2Settings)
-        assert audio.memory_fraction == deployments[name]["ray_actor_options"]["num_gpus"]
         assert deployments[name]["max_ongoing_requests"] == audio.at_once  # no more come than are begun
 
 
