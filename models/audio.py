@@ -105,6 +105,16 @@ def folded(samples: Samples, length: int) -> Samples:
     return samples[:, :length]
 
 
+def stretched(loop: Samples, samples: int) -> Samples:
+    """A loop, (samples,), with as many samples as said, more or less by a few: slower or faster, and as seamless."""
+    from scipy.signal import resample
+
+    if len(loop) == samples:
+        return loop
+    made: Samples = resample(loop, samples)  # by Fourier's series, which takes it for periodic
+    return made
+
+
 def write_audio(audio: Audio, path: Path) -> None:
     """Write as 24-bit FLAC or WAV, by the path's ending. Raises StorageFull."""
     import soundfile

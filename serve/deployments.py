@@ -20,17 +20,21 @@ from models import (
     video_input,
     work,
 )
+from models.audio_generation import WINDOW_SECONDS
 from models.audio_generation.ace_step import AceStepGenerator, AceStepSettings
 from models.audio_generation.audioldm2 import AudioLDM2Generator, AudioLDM2Settings
-from models.audio_step import Generator, generate_audio
+from models.audio_step import Generator, audio_request, generate_audio
 from models.errors import DeadlinePassed, InvalidInput, NotFound
 from models.frame_description import Description, Shot
 from models.record import ModuleInfo, Outputs, Reference, StemKind, VideoInput
 from models.reference import kept_reference, read_reference
 from models.sketch import SketchAudioSettings
 from models.sketch.scene import SceneDescriber, SceneDetector, SceneSelector, SketchSceneSettings
+from serve import tracing
+from serve.autoscaling import Backlog
 from serve.batching import GreedyBatcher
 from serve.detached import detached
+from serve.metrics import RayMetrics
 from serve.module_server import STUCK_SECONDS, ModuleServer, failures_of_ours
 from serve.modules import Task
 from serve.settings import AppSettings, AudioSettings, WithMusicSettings
@@ -85,7 +89,8 @@ class FrameExtractor(ModuleServer):
         look = object()
         self._looking[look] = time.monotonic()
         try:
-            with failures_of_ours(), StoreWorkspace(self.store, "probe") as files:
+            at_work = tracing.span("video_input at work", within=sent.trace)
+            with at_work, failures_of_ours(), StoreWorkspace(self.store, "probe") as files:
                 seen = video_input.SourceFile(files.path(sent.path), name=sent.name, key=sent.path, token=sent.token)
                 try:
                     found = video_input.probe(seen, options=sent.options, limits=self.settings.limits_of_all)
@@ -194,7 +199,7 @@ class FrameDescriber(ModuleServer):
             one.begun.set()
 
     async def _describe_one(self, task: Task, begun: asyncio.Event) -> Outputs:
-        with StoreWorkspace(self.store, task.folder) as files:
+        with self.traced(task), StoreWorkspace(self.store, task.folder) as files:
             with failures_of_ours():
                 shots = await asyncio.to_thread(steps.shots_to_describe, task.record, files)
             described = await asyncio.gather(*(self._batcher.submit(_ToDescribe(task, shot, begun)) for shot in shots))
@@ -212,10 +217,41 @@ class AudioServer(ModuleServer):
 
     module = "audio_generation"
 
+    def __init__(self, settings: AppSettings) -> None:
+        super().__init__(settings)
+        self._metrics = RayMetrics()
+        self._backlog = Backlog(enough=getattr(self.model, "windows_at_once", 0))
+
+    async def run(self, task: Task) -> Outputs:
+        """As every module's; what is left of it counts in the backlog from now on."""
+        with self._backlog.holding(task.folder, self._windows(task)):
+            return await super().run(task)
+
     def step(self, task: Task, files: StoreWorkspace) -> Outputs:
         assert task.part is not None
         generator = self.generator(task.part)
-        return Outputs(audio_generation=generate_audio(task.record, task.part, generator, files, on_step=work.step))
+
+        def on_step(done: int, of: int) -> None:
+            work.step(done, of)
+            self._backlog.step(task.folder, done, of)
+
+        return Outputs(audio_generation=generate_audio(task.record, task.part, generator, files, on_step=on_step))
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Serve asks for it by this name, every few seconds, where the deployment has an `autoscaling_config`."""
+        return self._backlog.report()
+
+    def check_health(self) -> None:
+        """As every module's."""
+        self._metrics.windows(self._backlog.windows)  # here, since Serve asks every two seconds
+        super().check_health()
+
+    def _windows(self, task: Task) -> float:
+        """How much work the task is: as the model says, or one window for every 10.24 s."""
+        assert task.part is not None
+        asked = audio_request(task.record, task.part)
+        measure = getattr(self.generator(task.part), "windows", None)
+        return measure(asked) if measure else asked.seconds / WINDOW_SECONDS
 
     def generator(self, kind: StemKind) -> Generator:
         """What makes this stem."""

@@ -4,6 +4,7 @@ What every generator is asked (`AudioRequest`) and what it answers (`GeneratedAu
 `generate(request, *, on_step)`; see `audioldm2.py` for the paper's and `models/sketch/` for the drafts.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from models.record import Mood
 
 OnStep = Callable[[int, int], None]
 """Called as on_step(step, steps) after every step. Raising `models.errors.Cancelled` from it stops the generation."""
+
+WINDOW_SECONDS = 10.24
+"""Of sound in a window. Audio's work is counted in windows: what AudioLDM2 learnt on, and is never given more of at once."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,10 @@ class AudioRequest:
     """For models that can use it beside the words."""
     take: int = 0
     """Which sound of the prompt: another number begins with other noise. 0 begins with that of the seed itself."""
+
+    def samples(self, rate: int) -> int:
+        """How many samples at `rate` Hz are made: no fewer than asked for; of a loop, as many, to the nearest."""
+        return max(1, round(self.seconds * rate) if self.loop else math.ceil(self.seconds * rate - 1e-6))
 
     @property
     def timeline(self) -> tuple[tuple[float, str], ...]:

@@ -46,6 +46,11 @@ class Engine:
         batch = self._loop.batch
         self.call(lambda: batch.limit(batch.networks.warm_up(batch.largest)))
 
+    @property
+    def largest(self) -> int:
+        """Windows in one call of the UNet, at most: as many as fitted into memory."""
+        return self._loop.batch.largest
+
     def seconds(self, tracks: Sequence[Track]) -> float:
         """How long the tracks would take by themselves, as far as can be said from what was done before."""
         return sum(track.cost for track in tracks) * self._loop.seconds_per_row

@@ -42,7 +42,16 @@ class Plan:
     @property
     def cost_of_a_window(self) -> int:
         """UNet rows of one step."""
-        return 1 if self.guidance == 1 else 2
+        return _rows_of_a_step(self.guidance)
+
+
+def cost_of_a_clip(steps: int, guidance: float) -> int:
+    """UNet rows' worth of a window that is a track of its own: its steps, and its samples."""
+    return steps * _rows_of_a_step(guidance) + DECODING + VOCODING
+
+
+def _rows_of_a_step(guidance: float) -> int:
+    return 1 if guidance == 1 else 2
 
 
 class Track:

@@ -1,0 +1,135 @@
+"""Audio replicas come and go on a real cluster, and every run ends as if there had been one all the time."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from bench.support.replicas import log_lines
+from client import ImmersivaudioClient, Options, Run
+from tests.serve.conftest import Deploy
+from tests.toys.audioldm2 import make_audioldm2
+
+pytestmark = [
+    # the only way to a report every half second
+    pytest.mark.filterwarnings("ignore:The `metrics_interval_s` field:DeprecationWarning"),
+    pytest.mark.timeout(280),
+]
+
+BURST, LATER = 10, 2
+USUAL, LONG = 200, 500  # steps of a toy, for seconds of work
+SCALING = {
+    "max_ongoing_requests": 1,
+    "graceful_shutdown_timeout_s": 120,
+    "autoscaling_config": {
+        "min_replicas": 1,
+        "max_replicas": 3,
+        "upscale_delay_s": 1,
+        "downscale_delay_s": 1,
+        "metrics_interval_s": 0.5,
+        "look_back_period_s": 2,
+        "aggregation_function": "max",
+        "policy": {"policy_function": "serve.autoscaling:Drain", "policy_kwargs": {"seconds_to_drain": 3}},
+    },
+    # Two find room on the cluster's one GPU. A third waits for another that never comes.
+    "ray_actor_options": {"num_cpus": 0.1, "num_gpus": 0.4},
+}
+
+
+@dataclass
+class Story:
+    """What could be seen from outside, and what became of the runs."""
+
+    address: str
+    logs: Path
+    applications: set[str] = field(default_factory=set)
+    running: list[int] = field(default_factory=list)
+    asked_for: int = 0
+    ready: set[int] = field(default_factory=set)
+    runs: list[Run] = field(default_factory=list)
+    told_to_go: Run | None = None
+    """The run that its replica had in hand."""
+
+    def until(self, ready: Callable[[], bool]) -> None:
+        """Look on until then."""
+        from ray import serve as rs
+
+        deadline = time.monotonic() + 120
+        while True:
+            application = rs.status().applications["immersivaudio"]
+            states = application.deployments["MusicGenerator"].replica_states
+            there = Counter({state.value: count for state, count in states.items()})
+            self.applications.add(application.status)
+            self.running.append(there["RUNNING"])
+            self.asked_for = max(self.asked_for, there["RUNNING"] + there["STARTING"])
+            self.ready.add(httpx.get(f"{self.address}/readyz", timeout=30).status_code)
+            if ready():
+                return
+            assert time.monotonic() < deadline, (self, there)
+            time.sleep(0.2)
+
+    def replica_of(self, run_id: str) -> Any:
+        """Which one makes the run's music; None before it has begun."""
+        begun = (line for line in log_lines(self.logs) if line.get("message") == "module begins")
+        made_by = (line["replica"] for line in begun if (line["run_id"], line["part"]) == (run_id, "music"))
+        return next(made_by, None)
+
+
+@pytest.fixture(scope="module")
+def story(deploy: Deploy, ray_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """A burst brings replicas. Then one run is left, on the newest of them, which is told to go; and some more come in."""
+    folder = tmp_path_factory.mktemp("autoscaling")
+    checkpoint = str(make_audioldm2(folder / "toy"))
+    music = {"kind": "audioldm2", "checkpoint": checkpoint, "device": "cpu", "steps": USUAL}
+    address = deploy("serve_config.yaml", store=str(folder / "store"), music=music, changed={"MusicGenerator": SCALING})
+    story = Story(address, ray_folder)
+    with ImmersivaudioClient(address) as service:
+
+        def submit(*seeds: int, **more: Any) -> list[str]:
+            asked = (Options(seed=seed, seconds=2, sounds=False, **more) for seed in seeds)
+            return [service.submit_text("rain on the sea", options).id for options in asked]
+
+        def at_work(run_id: str) -> bool:
+            return service.run(run_id).ended_at is None
+
+        burst = submit(*range(BURST))
+        story.until(lambda: story.running[-1] == 2)
+        long = submit(100, 101, steps=LONG)
+        story.until(lambda: all(map(story.replica_of, long)))
+        (given_up,) = (run_id for run_id in long if story.replica_of(run_id) == story.replica_of(burst[0]))
+        (left,) = {*long} - {given_up}
+        service.cancel(given_up)
+        story.until(lambda: story.running[-1] == 1)
+        story.told_to_go = service.run(left)
+        runs = [*burst, left, *submit(*range(200, 200 + LATER))]
+        story.until(lambda: not any(map(at_work, runs)))
+        story.runs = [service.run(run_id) for run_id in runs]
+        story.until(lambda: story.running[-1] == 1)
+    return story
+
+
+def test_a_burst_brings_as_many_replicas_as_find_a_gpu(story: Story) -> None:
+    assert story.running[0] == 1
+    assert max(story.running) == 2
+    assert story.asked_for == 3
+
+
+def test_the_service_goes_on_while_a_replica_waits_for_a_gpu_that_is_not_there(story: Story) -> None:
+    assert story.applications == {"RUNNING"}
+    assert story.ready == {200}
+
+
+def test_a_replica_that_is_told_to_go_finishes_what_it_has_in_hand(story: Story) -> None:
+    assert story.told_to_go is not None
+    assert story.told_to_go.ended_at is None
+    assert story.told_to_go.id in {run.id for run in story.runs}
+
+
+def test_no_run_is_lost_or_begun_again_when_replicas_come_and_go(story: Story) -> None:
+    ended = [(run.status, run.retries, run.resumptions, run.error) for run in story.runs]
+    assert ended == [("finished", 0, 0, None)] * (BURST + 1 + LATER)
