@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -10,6 +11,8 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
+from serve.check import problems
+from serve.config import applications
 from serve.settings import AppSettings
 from tests.deploy.kuberay import RayService
 from tests.deploy.manifest import (
@@ -110,6 +113,12 @@ def _custom(parameters: dict[str, str]) -> dict[str, float]:
     (argument,) = shlex.split(parameters["resources"])
     custom: dict[str, float] = json.loads(argument)
     return custom
+
+
+def test_the_models_fit_into_their_shares_of_a_card_of_24_gb(tmp_path: Path) -> None:
+    (tmp_path / "serve.yaml").write_text(SERVICE["spec"]["serveConfigV2"])
+    (application,) = applications(tmp_path / "serve.yaml")
+    assert problems(application, 24) == []
 
 
 def test_a_deployment_scales_as_on_one_machine_but_for_its_bounds() -> None:
