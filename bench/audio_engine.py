@@ -27,6 +27,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.support.audioldm2 import checkpoint
+from models.audio import Samples
 from models.audio_generation import AudioRequest, nothing_to_report
 from models.audio_generation.audioldm2 import AudioLDM2Generator, AudioLDM2Settings
 from models.audio_generation.networks import Networks
@@ -45,10 +46,15 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, nargs="*", default=[8, 32], help="requests of (c)")
     parser.add_argument("--minutes", type=float, default=10, help="of (d)")
     parser.add_argument("--windows", type=int, default=32 if on_a_gpu else None)
+    parser.add_argument("--checkpoint", type=Path, help="a folder with one of that size (else one is made)")
+    parser.add_argument(
+        "--compiled", action=argparse.BooleanOptionalAction, help="the engine's networks (else as it does by itself)"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         settings = AudioLDM2Settings(
-            checkpoint=str(checkpoint(Path(folder), size=arguments.size)),
+            checkpoint=str(arguments.checkpoint or checkpoint(Path(folder), size=arguments.size)),
+            compiled=arguments.compiled,
             dtype=arguments.dtype,
             steps=arguments.steps,
             guidance=GUIDANCE,
@@ -122,14 +128,17 @@ class Bench:
         """(c)"""
         latencies: list[float] = []
 
-        def make(seed: int) -> None:
+        def make(seed: int) -> Samples:
             start = time.perf_counter()
-            self._make(seed, self.clip)
+            made = self._make(seed, self.clip)
             latencies.append(time.perf_counter() - start)
+            return made
 
         with ThreadPoolExecutor(count) as threads, measured() as whole:
-            list(threads.map(make, range(count)))
+            made = list(threads.map(make, range(count)))
         self._tell(f"(c) engine, {count} at once", whole, count * self.clip, latencies)
+        alone, again = self._make(0, self.clip), self._make(0, self.clip)
+        print(f"    one of them beside the same alone: {apart(made[0], alone)}; alone twice: {apart(again, alone)}")
 
     def long(self, minutes: float) -> None:
         """(d)"""
@@ -137,7 +146,7 @@ class Bench:
             self._make(0, 60 * minutes)
         self._tell(f"(d) engine, one of {minutes:g} min", whole, 60 * minutes, [])
 
-    def _one_at_a_time(self, name: str, call: Callable[[int], None], repeat: int) -> None:
+    def _one_at_a_time(self, name: str, call: Callable[[int], object], repeat: int) -> None:
         call(0)
         latencies = []
         with measured() as whole:
@@ -147,15 +156,21 @@ class Bench:
                 latencies.append(time.perf_counter() - start)
         self._tell(name, whole, repeat * self.clip, latencies)
 
-    def _make(self, seed: int, seconds: float) -> None:
+    def _make(self, seed: int, seconds: float) -> Samples:
         request = AudioRequest(PROMPT, seconds, seed, NEGATIVE)
-        self.generator.generate(request, on_step=nothing_to_report)
+        return self.generator.generate(request, on_step=nothing_to_report).audio.samples
 
     def _tell(self, name: str, whole: Measured, audio: float, latencies: list[float]) -> None:
         share = audio / self.clip * self.floor / whole.seconds
         p50, p95 = (f"{value:8.3f}" for value in np.quantile(latencies, (0.5, 0.95))) if latencies else (8 * " ",) * 2
         rate = audio / whole.seconds
         print(f"{name:34}{whole.seconds:9.2f}{rate:11.2f}{p50}{p95}{share:10.0%}{whole.peak:10.2f}", flush=True)
+
+
+def apart(one: Samples, other: Samples) -> str:
+    """How far two sounds differ: the RMS of their difference, beside the sound's."""
+    ratio = float(np.sqrt(np.mean((one - other) ** 2) / np.mean(other**2)))
+    return f"{20 * np.log10(ratio):.0f} dB" if ratio else "nothing"
 
 
 def arithmetic(pipeline: Any, networks: Networks, *, steps: int) -> float:
