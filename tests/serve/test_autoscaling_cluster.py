@@ -52,6 +52,8 @@ class Story:
     asked_for: int = 0
     ready: set[int] = field(default_factory=set)
     runs: list[Run] = field(default_factory=list)
+    metrics: str = ""
+    """What was counted up to when a replica was told to go."""
     told_to_go: Run | None = None
     """The run that its replica had in hand."""
 
@@ -106,6 +108,7 @@ def story(deploy: Deploy, ray_folder: Path, tmp_path_factory: pytest.TempPathFac
         service.cancel(given_up)
         story.until(lambda: story.running[-1] == 1)
         story.told_to_go = service.run(left)
+        story.metrics = httpx.get(f"{address}/metrics", timeout=30).text
         runs = [*burst, left, *submit(*range(200, 200 + LATER))]
         story.until(lambda: not any(map(at_work, runs)))
         story.runs = [service.run(run_id) for run_id in runs]
@@ -128,6 +131,13 @@ def test_a_replica_that_is_told_to_go_finishes_what_it_has_in_hand(story: Story)
     assert story.told_to_go is not None
     assert story.told_to_go.ended_at is None
     assert story.told_to_go.id in {run.id for run in story.runs}
+
+
+def test_how_much_sound_waits_can_be_seen_from_outside(story: Story) -> None:
+    told = [line for line in story.metrics.splitlines() if line.startswith("immersivaudio_windows_waiting{")]
+    waiting = {line.partition("{")[2].partition("}")[0]: float(line.rpartition(" ")[2]) for line in told}
+    assert waiting['deployment="MusicGenerator"'] > 0
+    assert waiting['deployment="SoundGenerator"'] == 0
 
 
 def test_no_run_is_lost_or_begun_again_when_replicas_come_and_go(story: Story) -> None:

@@ -91,6 +91,23 @@ def test_of_what_all_replicas_know_the_largest_is_told_once() -> None:
     assert merge(told, application="ours").splitlines()[2:] == ["immersivaudio_runs_waiting 5.0"]
 
 
+def test_windows_that_wait_are_added_up_over_the_replicas_of_a_deployment() -> None:
+    gauge = ("# HELP ray_immersivaudio_windows_waiting W.", "# TYPE ray_immersivaudio_windows_waiting gauge")
+    labels = 'application="ours",deployment="{}",replica="{}"'
+
+    def said(deployment: str, replica: str, windows: float) -> str:
+        return f"ray_immersivaudio_windows_waiting{{{labels.format(deployment, replica)}}} {windows}"
+
+    told = [
+        ("n1", exported(*gauge, said("MusicGenerator", "x", 2.5), said("SoundGenerator", "y", 1.0))),
+        ("n2", exported(*gauge, said("MusicGenerator", "z", 40.0))),
+    ]
+    assert numbers(merge(told, application="ours")) == {
+        "windows_waiting deployment=MusicGenerator": 42.5,
+        "windows_waiting deployment=SoundGenerator": 1,
+    }
+
+
 def test_a_label_of_any_characters_survives() -> None:
     odd = r"a\"b\\c\nd"
     text = exported(*ENDED, f'ray_immersivaudio_runs_ended_total{{RAY,status="{odd}"}} 1')
