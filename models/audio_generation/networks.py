@@ -6,7 +6,9 @@ shape as one CUDA graph, which is launched as one.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -44,9 +46,10 @@ class Networks:
         if not self.compiled:
             return largest
         sizes, device = self.sizes, self.device
-        for _ in range(2):  # the first call compiles, the second records
-            self.decode(torch.zeros(sizes.window, sizes.channels, sizes.columns, device=device))
-            self.vocode(torch.zeros(sizes.window * sizes.frames, sizes.columns * sizes.frames, device=device))
+        with _told("the VAE and the vocoder"):
+            for _ in range(2):  # the first call compiles, the second records
+                self.decode(torch.zeros(sizes.window, sizes.channels, sizes.columns, device=device))
+                self.vocode(torch.zeros(sizes.window * sizes.frames, sizes.columns * sizes.frames, device=device))
         while True:
             # rows of a call, two for each window: up to the power of two that holds them
             shapes = [2**power for power in range(1, (2 * largest - 1).bit_length() + 1)]
@@ -54,7 +57,8 @@ class Networks:
                 # the largest first: the smaller ones then live in its memory
                 for rows in reversed(shapes):
                     self._shapes = (rows,)
-                    self._nothing(rows)
+                    with _told(f"the UNet for calls of {rows} rows"):
+                        self._nothing(rows)
             except torch.OutOfMemoryError:
                 if largest == 1:
                     raise
@@ -144,3 +148,11 @@ class Networks:
 
     def _vocode(self, mel: Any) -> Any:
         return self._vocoder(mel)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Minutes in which a replica says nothing look like a replica that hangs."""
+    start = time.monotonic()
+    yield
+    logger.info("compiled %s in %.0f s", what, time.monotonic() - start)
