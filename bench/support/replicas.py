@@ -17,7 +17,7 @@ def replicas(temp_dir: Path) -> dict[str, list[int]]:
     for pid, title in _processes():
         parts = title.removeprefix("ray::").split(":")
         if parts[:2] == ["ServeReplica", APPLICATION] and str(temp_dir) in _title(_parent(pid)):
-            found[parts[2]].append(pid)
+            found[parts[2].partition(".")[0]].append(pid)  # what it is doing just now follows its name
     return dict(found)
 
 
@@ -25,6 +25,11 @@ def kill(pid: int) -> None:
     """SIGKILL, as the kernel's out-of-memory killer or a power cut would."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+
+
+def session(leader: int) -> list[int]:
+    """Ids of the processes of a session that aren't zombies."""
+    return [pid for pid, title in _processes() if title and _session_of(pid) == leader]
 
 
 def log_lines(temp_dir: Path) -> Iterator[dict[str, object]]:
@@ -54,3 +59,10 @@ def _parent(pid: int) -> int:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except (OSError, ValueError):
         return 0
+
+
+def _session_of(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
