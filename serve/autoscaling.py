@@ -53,8 +53,8 @@ class Report(NamedTuple):
 class Drain:
     """The autoscaling policy: what waits is to be done within `seconds_to_drain`.
 
-    More replicas come as long as those that are there would take longer. A replica takes a minute or more to come: to ask for less
-    than that gains nothing.
+    More replicas come as long as those that are there would take longer. To ask for less time than a replica takes to come gains
+    nothing: what it is asked for is done before it is there.
     """
 
     def __init__(self, *, seconds_to_drain: float) -> None:

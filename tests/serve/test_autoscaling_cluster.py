@@ -12,14 +12,12 @@ import pytest
 
 from bench.support.replicas import log_lines
 from client import ImmersivaudioClient, Options, Run
-from tests.serve.conftest import Deploy
+from tests.serve.conftest import READY_SECONDS, Deploy
 from tests.toys.audioldm2 import make_audioldm2
 
-pytestmark = [
-    # the only way to a report every half second
-    pytest.mark.filterwarnings("ignore:The `metrics_interval_s` field:DeprecationWarning"),
-    pytest.mark.timeout(280),
-]
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The `metrics_interval_s` field:DeprecationWarning"  # the only way to a report every half second
+)
 
 BURST, LATER = 10, 2
 USUAL, LONG = 200, 500  # steps of a toy, for seconds of work
@@ -61,11 +59,11 @@ class Story:
         """Look on until then."""
         from ray import serve as rs
 
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + READY_SECONDS
         while True:
             application = rs.status().applications["immersivaudio"]
-            states = application.deployments["MusicGenerator"].replica_states
-            there = Counter({state.value: count for state, count in states.items()})
+            states: dict[Any, int] = application.deployments["MusicGenerator"].replica_states
+            there = Counter(states)
             self.applications.add(application.status)
             self.running.append(there["RUNNING"])
             self.asked_for = max(self.asked_for, there["RUNNING"] + there["STARTING"])
