@@ -69,9 +69,7 @@ def _show(application: Configured, gib: float | None) -> None:
     for deployment, own, share in shared:
         allowed = f"{share:5g}" + (f" = {min(share, 1) * gib:5.1f} GiB" if gib else "")
         peak = peak_of(own)
-        needs = (
-            f"needs {peak.smallest:.1f} GiB, {peak.largest:.1f} with its largest batches" if peak else "not measured"
-        )
+        needs = f"needs {peak.least:.1f} GiB, {peak.on_card:.1f} with its largest batches" if peak else "not measured"
         print(f"{deployment:16}{allowed}  {model_of(own)}: {needs}")
     total = sum(share for _, _, share in shared)
     print(f"one replica of each: {total:g} of a card" if shared else "no deployment uses a GPU")

@@ -19,19 +19,35 @@ GIB = 2**30
 
 
 class Peak(NamedTuple):
-    """The most that one process takes of a card, GiB, as the driver counts it."""
+    """What one process was seen to take of a card, GiB: three columns of `bench/placement.py`."""
 
-    smallest: float
-    """With the model loaded and one thing at a time in it."""
-    largest: float
-    """With the largest batch that its default settings allow."""
-    beside_torch: float
-    """Of these, what torch does not count: CUDA's context, its libraries, recorded graphs."""
+    loaded: float
+    """By torch, with the model loaded and nothing in it."""
+    peak: float
+    """By torch, at the most, with the largest batch."""
+    on_card: float
+    """Then, by the driver: with what torch does not count, which is CUDA's context, its libraries and recorded graphs."""
+
+    @property
+    def beside(self) -> float:
+        """What torch does not count."""
+        return self.on_card - self.peak
+
+    @property
+    def least(self) -> float:
+        """Without which the model cannot be loaded."""
+        return self.loaded + self.beside
 
 
-PEAKS: Mapping[str, Peak] = {}
-"""What `bench/placement.py` measured, by checkpoint (`yolov9e.pt`, `cvssp/audioldm2`), or by kind where every checkpoint of it is
-as large (`resnet18`, `moondream2`). What is not here has not been measured, and is taken to fit."""
+PEAKS: Mapping[str, Peak] = {
+    "yolov9e.pt": Peak(loaded=0.41, peak=1.43, on_card=2.04),
+    "resnet18": Peak(loaded=0.06, peak=1.12, on_card=1.74),
+    "moondream2": Peak(loaded=3.63, peak=3.76, on_card=4.44),
+}
+"""By checkpoint (`yolov9e.pt`, `cvssp/audioldm2`), or by kind where every checkpoint of it is as large. On what they were measured,
+and in which batches, stands in `bench/RESULTS.md`; Moondream2's is of a stand-in of its size."""
+UNKNOWN = Peak(loaded=0, peak=0, on_card=0.7)
+"""Of a model that was not measured: what CUDA took beside torch in every process that was. The model itself is taken to fit."""
 
 
 def claim(deployment: str, own: ModuleSettings) -> None:
@@ -48,19 +64,19 @@ def claim(deployment: str, own: ModuleSettings) -> None:
     free, total = (size / GIB for size in torch.cuda.mem_get_info(0))
     if reason := misfit(deployment, own, share=share, total=total):
         raise ModelUnavailable(reason)
-    peak = peak_of(own) or Peak(0, 0, 0)
+    seen = peak_of(own) or UNKNOWN
     allowed = min(share, 1) * total
-    if free < peak.smallest - peak.beside_torch:  # the context is made by now
+    if free < seen.loaded:  # CUDA's own part is there by now
         raise ModelUnavailable(
-            f"{model_of(own)} needs {peak.smallest:.1f} GiB for {deployment}, and {free:.1f} of this card's {total:.1f} GiB are "
-            "free: something that Ray does not know of uses the card; `nvidia-smi` shows what"
+            f"{deployment} loads {seen.loaded:.1f} GiB of {model_of(own)}, and {free:.1f} of this card's {total:.1f} GiB are free: "
+            "something that Ray does not know of uses the card; `nvidia-smi` shows what"
         )
-    if allowed < peak.largest:
+    if allowed < seen.on_card:
         logger.warning(
             "%s may use %.1f GiB of the card, and would take %.1f with its largest batches: it will have to make them smaller",
-            deployment, allowed, peak.largest,
+            deployment, allowed, seen.on_card,
         )  # fmt: skip
-    torch.cuda.set_per_process_memory_fraction((allowed - peak.beside_torch) / total, 0)
+    torch.cuda.set_per_process_memory_fraction((allowed - seen.beside) / total, 0)
 
 
 def misfit(deployment: str, own: ModuleSettings, *, share: float, total: float) -> str | None:
@@ -70,19 +86,19 @@ def misfit(deployment: str, own: ModuleSettings, *, share: float, total: float) 
             f"{deployment} is to run on a GPU, and has no num_gpus: give it the share of a card that it may use, "
             "or set its device to cpu"
         )
-    peak, allowed = peak_of(own), min(share, 1) * total
-    if peak is None or peak.smallest <= allowed:
+    seen, allowed = peak_of(own) or UNKNOWN, min(share, 1) * total
+    if seen.least <= allowed:
         return None
-    needed = math.ceil(peak.smallest / total * 20) / 20
+    needed = math.ceil(seen.least / total * 20) / 20
     cure = f"give it num_gpus: {needed:g}, or a larger card" if needed <= 1 else "give it a larger card"
     return (
         f"{deployment} may use {share:g} of this card's {total:.1f} GiB = {allowed:.1f} GiB, "
-        f"and {model_of(own)} needs {peak.smallest:.1f}: {cure}"
+        f"and {model_of(own)} needs {seen.least:.1f}: {cure}"
     )
 
 
 def peak_of(own: ModuleSettings) -> Peak | None:
-    """What was measured of the model with these settings."""
+    """What was measured of the model that these settings name."""
     return PEAKS.get(model_of(own)) or PEAKS.get(getattr(own, "kind", ""))
 
 

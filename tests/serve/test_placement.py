@@ -19,7 +19,7 @@ from serve.placement import GIB, Peak, claim
 ROOT = Path(__file__).parents[2]
 GPU_FILE = ROOT / "serve_config.gpu.yaml"
 MUSIC = AudioLDM2Settings(checkpoint="cvssp/audioldm2-music", device="cuda")
-PEAKS = {"cvssp/audioldm2-music": Peak(smallest=5, largest=8, beside_torch=1), "resnet18": Peak(1, 2, 0.5)}
+PEAKS = {"cvssp/audioldm2-music": Peak(loaded=4, peak=7, on_card=8), "resnet18": Peak(1, 2, 2.5)}
 
 
 class Card:
@@ -102,7 +102,7 @@ class TestAReplica:
     def test_on_a_card_that_somebody_else_fills_says_so(self, card: Callable[..., Card]) -> None:
         card(24, free=3, share=0.5)
         with pytest.raises(
-            ModelUnavailable, match=r"needs 5\.0 GiB for MusicGenerator, and 3\.0 of this card's 24\.0 GiB are free"
+            ModelUnavailable, match=r"loads 4\.0 GiB of cvssp/audioldm2-music, and 3\.0 of this card's 24\.0 GiB"
         ):
             claim("MusicGenerator", MUSIC)
 
@@ -115,10 +115,12 @@ class TestAReplica:
         assert "may use 6.0 GiB of the card, and would take 8.0 with its largest batches" in caplog.text
         assert given.allowed == [pytest.approx(5)]
 
-    def test_of_a_model_that_was_not_measured_has_its_share_and_no_more(self, card: Callable[..., Card]) -> None:
+    def test_of_a_model_that_was_not_measured_has_its_share_but_for_cudas_own_part(
+        self, card: Callable[..., Card]
+    ) -> None:
         given = card(24, share=0.1)
         claim("MusicGenerator", AudioLDM2Settings(checkpoint="somebody/else", device="cuda"))
-        assert given.allowed == [pytest.approx(2.4)]
+        assert given.allowed == [pytest.approx(2.4 - placement.UNKNOWN.beside)]
 
     @pytest.mark.parametrize(
         "own", [SketchSceneSettings(), FrameSelectionSettings(device="cpu")], ids=lambda one: one.kind
