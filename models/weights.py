@@ -229,7 +229,12 @@ def one_at_a_time() -> Iterator[None]:
         yield
         return
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # given back when the file is closed, whatever becomes of the process
+        # given back when the file is closed, whatever becomes of the process
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.info("another process fetches weights into %s: waiting for it", folder())
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
