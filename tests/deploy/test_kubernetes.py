@@ -115,18 +115,34 @@ def _custom(parameters: dict[str, str]) -> dict[str, float]:
     return custom
 
 
+def test_ray_start_knows_every_parameter_that_it_is_given() -> None:
+    from ray.scripts.scripts import start
+
+    known = {option for parameter in start.params for option in parameter.opts}
+    for group in (HEAD, *GROUPS.values()):
+        assert {f"--{name}" for name in group["rayStartParams"]} <= known
+
+
 def test_the_models_fit_into_their_shares_of_a_card_of_24_gb(tmp_path: Path) -> None:
     (tmp_path / "serve.yaml").write_text(SERVICE["spec"]["serveConfigV2"])
     (application,) = applications(tmp_path / "serve.yaml")
     assert problems(application, 24) == []
 
 
-def test_a_deployment_scales_as_on_one_machine_but_for_its_bounds() -> None:
+def test_a_deployment_is_as_on_one_machine_but_for_where_it_is_and_how_often() -> None:
+    """What was tuned and measured there holds here."""
     for one in ONE_MACHINE["deployments"]:
         ours = DEPLOYMENTS[one["name"]]
-        assert ours["max_ongoing_requests"] == one["max_ongoing_requests"]
-        if policy := one.get("autoscaling_config", {}).get("policy"):
-            assert ours["autoscaling_config"]["policy"] == policy
+        for key in ("max_ongoing_requests", "graceful_shutdown_timeout_s", "max_surge_percent"):
+            assert ours.get(key) == one.get(key), f"{one['name']}: {key}"
+        assert _policy(ours) == _policy(one)
+        if group_of(one["name"]) == "gpu-vision":
+            assert ours["ray_actor_options"]["num_gpus"] == one["ray_actor_options"]["num_gpus"]
+    assert APPLICATION["args"]["runs"] == ONE_MACHINE["args"]["runs"]
+
+
+def _policy(deployment: dict[str, Any]) -> object:
+    return deployment.get("autoscaling_config", {}).get("policy")
 
 
 @pytest.mark.parametrize("bound", ["min_replicas", "max_replicas"])
