@@ -13,6 +13,7 @@ without kills, the last one (of two or more) with them. Meanwhile newcomers ask 
 import argparse
 import functools
 import io
+import math
 import random
 import tempfile
 import threading
@@ -48,19 +49,20 @@ LENGTH_TOLERANCE_SECONDS = 1024 / 48_000  # one audio frame
 
 @dataclass
 class Kills:
-    """Kills replicas, one every `pause` seconds: each deployment in turn, in random order, and once all of them together."""
+    """Kills replicas, one every `pause` seconds: each deployment in turn, in random order; after the first round, all together."""
 
     temp_dir: Path
     pause: float
     random: random.Random
+    rounds: float = math.inf
     killed: Counter[str] = field(default_factory=Counter)
     whole_application: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
 
     def go_on(self) -> None:
-        """Until `stop` is set."""
+        """Until `stop` is set, or all rounds are done."""
         round_ = 0
-        while not self.stop.is_set():
+        while not self.stop.is_set() and round_ < self.rounds:
             order = list(DEPLOYMENTS)
             self.random.shuffle(order)
             for name in order:
@@ -171,7 +173,8 @@ def main() -> int:
     parser.add_argument("--upgrades", type=int, default=0, help="new versions to deploy meanwhile")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, one_node(Path(name)) as (cluster, config, url):
-        kills = Kills(cluster.nodes[0].ray, given.pause, random.Random(given.seed))
+        rounds = 1 if given.upgrades else math.inf  # whoever is killed for ever is never replaced by a new version
+        kills = Kills(cluster.nodes[0].ray, given.pause, random.Random(given.seed), rounds)
         with ImmersivaudioClient(url) as service:
             if given.upgrades:
                 newcomers = Newcomers(url, _picture())
@@ -240,7 +243,8 @@ def _upgrades(service: ImmersivaudioClient, url: str, count: int, upgrades: Upgr
         refused = one.seen.answers.total() - accepted
         print(f"{number:7} {one.seconds:8.0f} {one.kills:6} {accepted:19} {refused:8}", end="")
         print(f" {one.seen.longest_answer:15.1f} {one.seen.longest_gap:12.1f}")
-    _tell_kills(upgrades.kills)
+    if upgrades.kills.killed:
+        _tell_kills(upgrades.kills)
     fine = nothing_lost(service, runs, heard, folder, upgrades.kills.temp_dir)
     print(f"an upload through all of them: {broke} parts sent again, {'finished' if whole else 'lost'}")
     return 0 if fine and whole else 1
