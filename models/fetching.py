@@ -86,6 +86,11 @@ def _why_not(published: "HubFiles", error: Exception) -> str:
             f"the hub shows no {published.repository}: look whether the name is right at {page}; "
             "if it is a private one, set HF_TOKEN to a token that may read it"
         )
+    if any(isinstance(one, errors.HfHubHTTPError) and one.response.status_code in (401, 403) for one in reasons):
+        return (
+            f"the hub refuses {published.repository}: set HF_TOKEN to a token that is valid and may read it, "
+            f"of {constants.ENDPOINT}/settings/tokens"
+        )
     if _is_offline():
         return _forbidden(published)
     # the hub's own sentence is the most general one; what it was raised from says more

@@ -24,7 +24,7 @@ class Repository:
     """With its files."""
     commit: str = COMMIT
     refuses: tuple[int, str] | None = None
-    """The status and the error code with which every file is refused."""
+    """The status, and the error's code or sentence, with which every file is refused."""
     damage: dict[str, str] = field(default_factory=dict)
     """By file: `short` leaves out its end, `other` sends other bytes."""
 
@@ -128,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, status: int, code: str) -> None:
         self.send_response(status)
-        self.send_header("X-Error-Code", code)
+        self.send_header("X-Error-Message" if " " in code else "X-Error-Code", code)
         self.send_header("Content-Length", "0")
         self.end_headers()
 

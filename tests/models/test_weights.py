@@ -102,10 +102,18 @@ class TestFromTheHub:
         assert weights.find(NEWEST) == first
         assert first.name == COMMIT
 
-    def test_a_licence_that_was_not_accepted_is_named_with_its_page(self, hub: Hub) -> None:
-        hub.repositories["someone/model"].refuses = (403, "GatedRepo")
+    @pytest.mark.parametrize("status", [401, 403], ids=["without a token", "with one"])
+    def test_a_licence_that_was_not_accepted_is_named_with_its_page(self, hub: Hub, status: int) -> None:
+        hub.repositories["someone/model"].refuses = (status, "GatedRepo")
         with pytest.raises(
             ModelUnavailable, match=f"accept its licence: do so at {hub.url}/someone/model, and set HF_TOKEN"
+        ):
+            weights.find(MODEL)
+
+    def test_a_token_that_is_not_valid_is_named(self, hub: Hub) -> None:
+        hub.repositories["someone/model"].refuses = (401, "Invalid credentials in Authorization header")
+        with pytest.raises(
+            ModelUnavailable, match="the hub refuses someone/model: set HF_TOKEN to a token that is valid"
         ):
             weights.find(MODEL)
 
