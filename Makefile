@@ -58,7 +58,7 @@ serve: export RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES = 80000000
 serve: export RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH = serve.access:at_the_proxy
 serve: .venv/serve ## start the service on http://127.0.0.1:8000 (CONFIG=serve_config.gpu.yaml for the paper's models)
 	@RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$$($(BIN)/python -c 'import secrets; print(secrets.token_hex())') \
-		exec $(BIN)/serve run --address local $(CONFIG)
+		exec $(BIN)/python -m serve.one_machine run $(CONFIG)
 
 SERVER ?= http://127.0.0.1:8000
 ui: .venv/ui ## open the page on http://127.0.0.1:7860, for a service that runs (SERVER=http://…)

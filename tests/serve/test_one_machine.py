@@ -1,0 +1,82 @@
+"""The service as `make serve` starts it: what it weighs, and that workers that are copies of one process are like others."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.memory import LIMIT, weigh
+from bench.support.replicas import kill, replicas, session
+from bench.support.service import fresh_service
+from client import ImmersivaudioClient, Options
+from client.local_service import LocalService
+from tests import media_factory
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are copies on Linux alone")
+
+SETTLE_SECONDS = 5
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
+    with fresh_service(tmp_path_factory.mktemp("service")) as here:
+        yield here
+
+
+def server_of(here: LocalService) -> int:
+    """The process that workers are copies of."""
+    for pid in session(here.leader):
+        if b"forked.py\0--server" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return pid
+    raise AssertionError("there is none")
+
+
+@pytest.mark.timeout(280)
+def test_idle_it_takes_no_more_memory_than_is_promised(here: LocalService) -> None:
+    time.sleep(SETTLE_SECONDS)
+    assert sum(process.pss for process in weigh(session(here.leader))) <= LIMIT
+
+
+def test_no_replica_has_what_the_sketches_do_not_need(here: LocalService) -> None:
+    there = replicas(here.scratch)
+    assert len(there) == 9
+    for name, (pid, *_) in there.items():
+        mapped = Path(f"/proc/{pid}/maps").read_text()
+        assert "/torch/" not in mapped, name
+        # scikit-learn, which finds the medoid, takes it along where it is installed
+        assert name == "FrameSelector" or "/pandas/" not in mapped, name
+
+
+@pytest.mark.timeout(120)
+def test_a_worker_that_dies_takes_no_other_with_it_and_is_replaced(here: LocalService, tmp_path: Path) -> None:
+    before = replicas(here.scratch)
+    kill(before["MusicGenerator"][0])
+    video = media_factory.make_video(tmp_path / "film.mp4", frames=50)
+    with ImmersivaudioClient(here.url) as service:
+        run = service.submit(video, Options(seed=1))
+        for _ in service.events(run.id):
+            pass
+        assert service.run(run.id).status == "finished"
+    after = replicas(here.scratch)
+    assert after["MusicGenerator"] != before["MusicGenerator"]
+    assert {name: pids for name, pids in after.items() if name != "MusicGenerator"} == {
+        name: pids for name, pids in before.items() if name != "MusicGenerator"
+    }
+
+
+@pytest.mark.timeout(120)
+def test_where_the_process_that_is_copied_has_died_another_takes_its_place(here: LocalService) -> None:
+    died = server_of(here)
+    os.kill(died, signal.SIGKILL)
+    kill(replicas(here.scratch)["Reconstructor"][0])
+    time.sleep(1)
+    here.wait_until_ready(timeout_seconds=60)
+    deadline = time.monotonic() + 60
+    while len(replicas(here.scratch).get("Reconstructor", ())) == 0 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert replicas(here.scratch)["Reconstructor"]
+    assert server_of(here) != died
