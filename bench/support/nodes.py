@@ -39,6 +39,8 @@ cd "$1"
 shift 2
 exec "$@"
 """
+# As whoever looks after machines would: Ray gives a node up that could not join within 30 seconds.
+AGAIN = 'until "$@"; do sleep 1; done'
 DEPLOY = """
 import sys, ray, yaml
 from ray import serve as rs
@@ -108,6 +110,8 @@ class Nodes:
         command += ["--object-store-memory=80000000"]
         if kind != "head" and can_wall():
             command = ["unshare", "--mount", "sh", "-c", WALL, "sh", str(folder), str(self._folder), *command]
+        if kind != "head":
+            command = ["sh", "-c", AGAIN, "sh", *command]
         with (folder / "ray.log").open("wb") as log:
             leader = subprocess.Popen(
                 command,
