@@ -54,7 +54,7 @@ def survivors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Survivors]:
             yield Survivors(service, runs, heard, placed, killed, cluster.nodes, folders, strangers)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_deployments_are_on_nodes_of_their_kind(survivors: Survivors) -> None:
     assert survivors.placed == {"head": set(), **{kind: set(names) for kind, names in KINDS.items()}}
 
