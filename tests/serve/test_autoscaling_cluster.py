@@ -88,6 +88,8 @@ def story(deploy: Deploy, ray_folder: Path, tmp_path_factory: pytest.TempPathFac
     music = {"kind": "audioldm2", "checkpoint": checkpoint, "device": "cpu", "steps": USUAL}
     address = deploy("serve_config.yaml", store=str(folder / "store"), music=music, changed={"MusicGenerator": SCALING})
     story = Story(address, ray_folder)
+    # Every module is asked once what it has loaded: behind a burst, the question would wait in line.
+    assert httpx.get(f"{address}/readyz", timeout=60).status_code == 200
     with ImmersivaudioClient(address) as service:
 
         def submit(*seeds: int, **more: Any) -> list[str]:
@@ -141,3 +143,8 @@ def test_how_much_sound_waits_can_be_seen_from_outside(story: Story) -> None:
 def test_no_run_is_lost_or_begun_again_when_replicas_come_and_go(story: Story) -> None:
     ended = [(run.status, run.retries, run.resumptions, run.error) for run in story.runs]
     assert ended == [("finished", 0, 0, None)] * (BURST + 1 + LATER)
+
+
+def test_what_a_model_says_of_its_work_is_in_the_replicas_log(story: Story) -> None:
+    said = [str(line["message"]) for line in log_lines(story.logs) if line.get("deployment") == "MusicGenerator"]
+    assert any("2 s of sound on cpu: about" in message for message in said)
