@@ -73,7 +73,8 @@ def test_programs_understand_what_they_are_told() -> None:
     commands = get_command(main).commands  # type: ignore[attr-defined]
     in_image = " ".join(values("COPY"))
     for service in SERVICES.values():
-        program, name, *rest = service.get("command", yaml.safe_load(values("CMD")[-1]))
+        told: list[str] = service.get("command") or yaml.safe_load(values("CMD")[-1])
+        program, name, *rest = told
         assert all(argument in in_image for argument in rest if argument.endswith(".yaml"))
         assert (program, name) == ("serve", "run") or program == "immersivaudio"
         if program == "immersivaudio":
