@@ -34,7 +34,10 @@ from serve.store import Store, Taken
 
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 POLL_SECONDS = (0.01, 0.5)  # how often a follower looks: soon after something has happened, less often later
-PROGRESS_SECONDS = 0.5
+PROGRESS_SECONDS = (
+    0.5,
+    2.0,
+)  # how often progress is told and looked for: in short work, and in work of a minute and more
 OVERTAKEN_SECONDS = 0.25  # how often a writer looks whether its run was cancelled, or taken by another
 LOOKS_PER_CHECK = 4  # and how many such looks later, whether it is there at all
 APPEND_PAUSES = (0.2, 1.0, 3.0)  # seconds before an event is written again, when the store was away
@@ -60,6 +63,12 @@ def event_key(run_id: str, seq: int) -> str:
 
 def progress_key(run_id: str, module: Module, part: StemKind | None) -> str:
     return f"runs/{run_id}/progress/{module}{'.' + part if part else ''}.json"
+
+
+def progress_pause(worked: float) -> float:
+    """Seconds between two words on work that has gone on for so long. In a bucket each of them is paid for, and so is each look."""
+    shortest, longest = PROGRESS_SECONDS
+    return min(longest, max(shortest, worked / 30))
 
 
 class RunLog:
@@ -193,17 +202,18 @@ async def follow_events(
 
     Also for a run that ended long ago, and from any place in its log: following from its end repeats its last event.
     """
-    quiet_since = looked_for_progress = time.monotonic()
+    quiet_since = looked_for_progress = last_event = time.monotonic()
     told: dict[str, Progress] = {}
     after = await _place(store, run_id, after)
     while True:
         async for event in read_events(store, run_id, after=after):
             after, quiet_since = event.seq, time.monotonic()
+            last_event = quiet_since
             yield event
             if event.type in TERMINAL:
                 return
         now = time.monotonic()
-        if now - looked_for_progress > PROGRESS_SECONDS:
+        if now - looked_for_progress > progress_pause(now - last_event):
             looked_for_progress = now
             async for progress in _progress(store, run_id, told):
                 quiet_since = now

@@ -19,7 +19,7 @@ from models.errors import DeadlinePassed, OtherModel, OutOfMemory, StorageFull
 from models.record import Module, ModuleInfo, Outputs, Progress, Record, StemKind
 from models.schema import ModuleSettings
 from serve import tracing
-from serve.log import PROGRESS_SECONDS, progress_key
+from serve.log import progress_key, progress_pause
 from serve.metrics import GpuMemory
 from serve.modules import Task
 from serve.placement import claim
@@ -41,6 +41,7 @@ class ModuleServer:
 
     def __init__(self, settings: AppSettings) -> None:
         tracing.start(type(self).__name__)
+        _log_models_too()
         clear_scratch()
         self.settings = settings
         self.store = Store(settings.store)
@@ -179,7 +180,7 @@ class ModuleServer:
 
 
 class _Reporter:
-    """Writes how far a module is, at most twice a second. Made when the work begins."""
+    """Writes how far a module is, at most twice a second, and less often later. Made when the work begins."""
 
     def __init__(self, store: Store, run_id: str, module: Module, part: StemKind | None) -> None:
         self._store = store
@@ -190,7 +191,7 @@ class _Reporter:
 
     def __call__(self, done: int, of: int) -> None:
         now = time.monotonic()
-        if now - self._last < PROGRESS_SECONDS:
+        if now - self._last < progress_pause(now - self._began):
             return
         self._last = now
         left = round((now - self._began) / done * (of - done), 1) if done else None
@@ -212,6 +213,13 @@ def failures_of_ours() -> Iterator[None]:
         if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
             raise
         raise OutOfMemory("the model ran out of memory") from error
+
+
+def _log_models_too() -> None:
+    """What `models/` says goes where Serve's log goes. By itself it would go nowhere: Serve sets up no logger but its own."""
+    ours = logging.getLogger("models")
+    ours.parent = logger
+    ours.setLevel(logger.getEffectiveLevel())
 
 
 def _weights_on_disk(settings: Any) -> list[tuple[str, int, int]]:
