@@ -51,7 +51,7 @@ def test_no_replica_has_what_the_sketches_do_not_need(here: LocalService) -> Non
         assert name == "FrameSelector" or "/pandas/" not in mapped, name
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(280)
 def test_a_worker_that_dies_takes_no_other_with_it_and_is_replaced(here: LocalService, tmp_path: Path) -> None:
     before = replicas(here.scratch)
     kill(before["MusicGenerator"][0])
@@ -68,7 +68,7 @@ def test_a_worker_that_dies_takes_no_other_with_it_and_is_replaced(here: LocalSe
     }
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(280)
 def test_where_the_process_that_is_copied_has_died_another_takes_its_place(here: LocalService) -> None:
     died, working = server_of(here), replicas(here.scratch)["Reconstructor"][0]
     os.kill(died, signal.SIGKILL)
