@@ -224,7 +224,7 @@ async def follow_events(
                 return  # the run was deleted
             yield Heartbeat()
         shortest, longest = POLL_SECONDS
-        await asyncio.sleep(min(longest, max(shortest, (now - quiet_since) / 5)))
+        await asyncio.sleep(min(longest, max(shortest, (now - last_event) / 5)))
 
 
 async def _place(store: Store, run_id: str, after: int) -> int:
