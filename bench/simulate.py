@@ -189,7 +189,7 @@ def limits(place: Place, requests: Requests) -> list[str]:
 
 def burst(measured: Measured, work: Work, *, most: int = 16) -> None:
     """From a tenth to all of the load in one moment, with replicas that have to come."""
-    scaling = Scaling(1, most, seconds_to_drain=120, upscale_delay=10, downscale_delay=600, start_up=60, node=180)
+    scaling = Scaling(1, most, seconds_to_drain=300, upscale_delay=10, downscale_delay=600, start_up=400, node=180)
     rate = 0.8 * most * measured.device.capacity(work)
     begin, end = 1_200.0, 6_000.0
     env = simpy.Environment()
