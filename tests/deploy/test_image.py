@@ -74,7 +74,7 @@ def test_it_starts_as_make_serve_does() -> None:
     assert exported
     assert exported.items() <= environment().items()
     (command,) = values("CMD")[-1:]
-    assert " ".join(yaml.safe_load(command)[:-1]) in makefile
+    assert f"$(BIN)/{' '.join(yaml.safe_load(command)[:-1])} $(CONFIG)" in makefile
 
 
 def test_it_writes_nowhere_but_where_a_volume_can_be() -> None:
