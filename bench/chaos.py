@@ -93,7 +93,8 @@ def submit(service: ImmersivaudioClient, folder: Path, count: int, *, seed: int 
         build_sample(sample)
     samples = [folder / f"{number}.mp4" for number in range(5)]
     for number, path in enumerate(samples):  # the same film in files that differ: each has a token of its own
-        path.write_bytes(padded(sample.read_bytes(), sample.stat().st_size + 8 + number))
+        if not path.exists():
+            path.write_bytes(padded(sample.read_bytes(), sample.stat().st_size + 8 + number))
     return [service.submit(samples[n % 5], Options(seed=n, k=5 + n // 5)).id for n in range(seed, seed + count)]
 
 

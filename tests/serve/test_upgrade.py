@@ -1,5 +1,6 @@
 """New versions take the place of old ones while runs are in flight. The long form is `bench/chaos.py --upgrades`."""
 
+import itertools
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from client import ImmersivaudioClient, Options, Run
 from tests import media_factory
 from tests.serve.conftest import ROOT, Deploy
 
-RUNS = 4
+USERS = 3
 UPLOAD_BYTES = 8 * 2**20
 
 
@@ -32,7 +33,7 @@ class Upgraded:
 
 @pytest.fixture(scope="module")
 def upgraded(deploy: Deploy, ray_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Upgraded:
-    """Runs, newcomers and an upload through an upgrade to other settings."""
+    """Users who send one run after another, newcomers and an upload, through an upgrade to other settings."""
     folder = tmp_path_factory.mktemp("upgrade")
     address = deploy("serve_config.yaml", store=str(folder / "store"))
     config: dict[str, Any] = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
@@ -41,12 +42,20 @@ def upgraded(deploy: Deploy, ray_folder: Path, tmp_path_factory: pytest.TempPath
     newcomers = Newcomers(address, media_factory.make_image(folder / "a.png", size=(64, 36)).read_bytes())
     sent: list[str] = []
     with ImmersivaudioClient(address) as service:
-        followers = Followers(address)
-        followers.follow(submit(service, folder, RUNS))
+        followers, seeds = Followers(address), itertools.count(1)
+        followers.follow(submit(service, folder, 1))
         going_on = threading.Event()
         going_on.set()
         content = padded((folder / "sample.mp4").read_bytes(), UPLOAD_BYTES)
+
+        def send_again_and_again() -> None:
+            while going_on.is_set():
+                ids = submit(service, folder, 1, seed=next(seeds))
+                followers.follow(ids)
+                service.wait(ids[0])
+
         others = [
+            *(threading.Thread(target=send_again_and_again, daemon=True) for _ in range(USERS)),
             threading.Thread(target=newcomers.go_on, daemon=True),
             threading.Thread(
                 target=lambda: sent.append(slow_upload(address, content, going_on.is_set)[0]), daemon=True
@@ -59,9 +68,9 @@ def upgraded(deploy: Deploy, ray_folder: Path, tmp_path_factory: pytest.TempPath
         finally:
             going_on.clear()
             newcomers.stop.set()
-        runs, heard = followers.told()
         for thread in others:
             thread.join()
+        runs, heard = followers.told()
         return Upgraded(address, folder / "0.mp4", runs, heard, newcomers, service.wait(sent[0]))
 
 
@@ -76,7 +85,7 @@ def _deploy(config: dict[str, Any]) -> None:
 
 @pytest.mark.timeout(600)
 def test_runs_go_on_in_the_new_version_and_nothing_is_lost(upgraded: Upgraded, tmp_path: Path) -> None:
-    assert [(run.status, run.error) for run in upgraded.runs] == [("finished", None)] * RUNS
+    assert {(run.status, run.error) for run in upgraded.runs} == {("finished", None)}
     assert sum(run.resumptions for run in upgraded.runs) > 0
     with ImmersivaudioClient(upgraded.address) as service:
         for run in upgraded.runs:
@@ -90,7 +99,7 @@ def test_nothing_that_the_old_version_had_done_is_done_again(upgraded: Upgraded,
 
 
 def test_who_follows_a_run_hears_everything_once(upgraded: Upgraded) -> None:
-    assert upgraded.heard == RUNS
+    assert upgraded.heard == len(upgraded.runs)
 
 
 def test_newcomers_are_never_refused(upgraded: Upgraded) -> None:
