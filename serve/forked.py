@@ -35,6 +35,10 @@ ANSWER_SECONDS = 120.0  # for a worker to be there, behind the imports
 MESSAGE_BYTES = 2**20
 
 
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": -3, "MALLOC_ARENA_MAX": -8}
+"""What glibc reads when a program starts, and a copy does not; and what its `mallopt` calls it."""
+
+
 class Wanted(TypedDict):
     """A worker."""
 
@@ -88,6 +92,10 @@ def become(worker: Wanted) -> None:
     """Go on as the worker."""
     os.environ.clear()
     os.environ.update(worker["environment"])
+    libc = ctypes.CDLL(None)
+    for name, parameter in MALLOC.items():
+        if name in os.environ:
+            libc.mallopt(parameter, int(os.environ[name]))
     os.chdir(worker["folder"])
     sys.argv = worker["arguments"]
     runpy.run_path(sys.argv[0], run_name="__main__")

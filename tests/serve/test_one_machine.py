@@ -18,7 +18,7 @@ from tests import media_factory
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are copies on Linux alone")
 
-SETTLE_SECONDS = 5
+SETTLE_SECONDS = 60  # what only the start needed is given back
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +37,10 @@ def server_of(here: LocalService) -> int:
 
 @pytest.mark.timeout(280)
 def test_idle_it_takes_no_more_memory_than_is_promised(here: LocalService) -> None:
-    time.sleep(SETTLE_SECONDS)
-    assert sum(process.pss for process in weigh(session(here.leader))) <= LIMIT
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while (weight := sum(process.pss for process in weigh(session(here.leader)))) > LIMIT:
+        assert time.monotonic() < deadline, weight
+        time.sleep(2)
 
 
 def test_no_replica_has_what_the_sketches_do_not_need(here: LocalService) -> None:
