@@ -3,7 +3,9 @@
 import re
 from typing import Any
 
+import kubernetes_validate
 import pytest
+import yaml
 
 from tests.deploy.manifest import CLUSTER, GROUPS, MANIFEST, containers, documents, pods
 
@@ -43,6 +45,14 @@ def test_secrets_are_named_and_never_written_down() -> None:
     for _, _, container in containers():
         for variable in container.get("env", ()):
             assert "valueFrom" in variable or not re.search("KEY|TOKEN|SECRET|PASSWORD", variable["name"])
+
+
+def test_the_head_holds_no_keys() -> None:
+    pod = pods()["head"]["spec"]
+    for container in pod["containers"]:
+        sources = [*container.get("envFrom", ()), *(one.get("valueFrom", {}) for one in container.get("env", ()))]
+        assert not [source for source in sources if {"secretRef", "secretKeyRef"} & set(source)], container["name"]
+    assert not [volume for volume in pod["volumes"] if "secret" in volume]
 
 
 def test_what_pods_refer_to_is_there() -> None:
@@ -115,3 +125,22 @@ def test_what_opens_strangers_files_gets_out_to_names_and_the_bucket_alone() -> 
     assert all(policy["policyTypes"] == ["Ingress", "Egress"] for policy in policies)
     outside = [rule for policy in policies for rule in policy["egress"] if "ports" in rule]
     assert {port["port"] for rule in outside for port in rule["ports"]} == {53, 443}
+
+
+def test_the_ways_out_that_some_sites_need_are_there_to_be_opened() -> None:
+    """Rules that stand in comments: with these lines opened, Kubernetes reads them, and they lead where they should."""
+    opened = [document for document in yaml.safe_load_all(_opened(MANIFEST.read_text())) if document]
+    policy, _ = (one for one in opened if one["kind"] == "NetworkPolicy")
+    kubernetes_validate.validate(policy, kubernetes_validate.latest_version(), strict=True)
+    ways = {
+        (peer.get("ipBlock", {}).get("cidr"), port["port"])
+        for rule in policy["spec"]["egress"]
+        for peer in rule.get("to", ())
+        for port in rule.get("ports", ())
+    }
+    assert {("169.254.169.254/32", 80), ("169.254.170.23/32", 80), (None, 4318)} <= ways
+    assert ("169.254.20.10/32", 53) in ways
+
+
+def _opened(manifest: str) -> str:
+    return re.sub(r"(?m)^    # (- to: |  ports: )", r"    \1", manifest)

@@ -221,6 +221,21 @@ def test_all_images_are_of_this_release() -> None:
     assert {tag.partition("-")[2] for tag in tags} == {"serve", "paper"}
 
 
+def test_each_release_has_a_job_of_its_own() -> None:
+    """Of a Job that is there, Kubernetes refuses another image."""
+    (version,) = re.findall(r'(?m)^version = "(.*)"$', (ROOT / "pyproject.toml").read_text())
+    (job,) = documents("Job")
+    assert job["metadata"]["name"].endswith("-" + version.replace(".", "-"))
+
+
+def test_the_service_has_a_port_for_calls() -> None:
+    """KubeRay makes the ports of immersivaudio-serve-svc of the head container's alone, and takes the one named `serve`."""
+    (container,) = HEAD["template"]["spec"]["containers"]
+    port = SERVE_CONFIG["http_options"]["port"]
+    for one in (container, *(group["template"]["spec"]["containers"][0] for group in GROUPS.values())):
+        assert {"name": "serve", "containerPort": port} in one["ports"]
+
+
 def test_a_budget_leaves_kubernetes_a_pod_to_move() -> None:
     by_component = {
         group["template"]["metadata"]["labels"]["app.kubernetes.io/component"]: group for group in GROUPS.values()
