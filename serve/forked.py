@@ -5,6 +5,9 @@ arguments, environment and folder to a server, which forks the worker, and ends.
 ends with Ray's node. Pages that no worker writes to are there once. A worker that cannot be had in this way is started as any
 other.
 
+What is handed over has secrets in it, and Ray's folder of sockets is anybody's. So the server listens in a folder in it that is the
+user's own, and each end looks whose process the other one is.
+
 It rests on two things of Ray's: Ray knows a worker by the process that registers, not by the one that it started; and when a worker
 ends, Ray ends its process group, which is why every worker leads one of its own.
 
@@ -19,6 +22,8 @@ import os
 import runpy
 import signal
 import socket
+import stat
+import struct
 import sys
 import time
 from collections.abc import Sequence
@@ -33,7 +38,8 @@ LOOK_SECONDS = 1.0  # how often the server looks whether Ray's node is there
 START_SECONDS = 10.0  # for the server to listen, which it does before it imports
 ANSWER_SECONDS = 120.0  # for a worker to be there, behind the imports
 MESSAGE_BYTES = 2**20
-
+CREDENTIALS = struct.Struct("3i")  # of a process: its id, its user, its group
+HERE, GO_ON = b"?", b"!"  # the copy's word, and the answer of who asked for it
 
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": -3, "MALLOC_ARENA_MAX": -8}
 """What glibc reads when a program starts, and a copy does not; and what its `mallopt` calls it."""
@@ -75,10 +81,12 @@ def serve(place: Path, *, lock: int, raylet: int, script: str) -> Wanted | None:
                 caller, _ = asked.accept()
                 with caller:
                     caller.settimeout(LOOK_SECONDS)
+                    _check_user(caller)
                     message = caller.recv(MESSAGE_BYTES)
                     if message and os.fork() == 0:
+                        if not _is_still_wanted(caller):
+                            os._exit(0)
                         break
-                    caller.send(b"\n")
         else:
             return None
     os.close(lock)
@@ -88,13 +96,23 @@ def serve(place: Path, *, lock: int, raylet: int, script: str) -> Wanted | None:
     return wanted
 
 
+def _is_still_wanted(caller: socket.socket) -> bool:
+    """Asked by the copy: who has waited for too long has started the worker already, and there must not be two."""
+    caller.settimeout(None)  # who has given up has closed its end
+    try:
+        caller.send(HERE)
+        return caller.recv(1) == GO_ON
+    except OSError:
+        return False
+
+
 def become(worker: Wanted) -> None:
     """Go on as the worker."""
     os.environ.clear()
     os.environ.update(worker["environment"])
     libc = ctypes.CDLL(None)
     for name, parameter in MALLOC.items():
-        if name in os.environ:
+        if os.environ.get(name, "").isdigit():
             libc.mallopt(parameter, int(os.environ[name]))
     os.chdir(worker["folder"])
     sys.argv = worker["arguments"]
@@ -117,7 +135,7 @@ def _preload(script: str) -> None:
 
 def _start_server(place: Path, *, script: str) -> None:
     """Unless there is one: it holds the lock for as long as it lives."""
-    lock = os.open(place.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    lock = os.open(place.with_name("lock"), os.O_RDWR | os.O_CREAT, 0o600)
     raylet = os.getppid()
     with suppress(BlockingIOError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -130,13 +148,23 @@ def _start_server(place: Path, *, script: str) -> None:
 
 
 def _ask(place: Path, arguments: Sequence[str]) -> None:
-    """Returns when the worker is there. Raises OSError when there will be none."""
+    """Returns when the worker is there, and goes on. Raises OSError when there will be none."""
     wanted = Wanted(arguments=list(arguments), environment=dict(os.environ), folder=str(Path.cwd()))
     with _connected(place) as asking:
+        _check_user(asking)
         asking.settimeout(ANSWER_SECONDS)
         asking.send(json.dumps(wanted).encode())
         if not asking.recv(1):
             raise ConnectionError("the server has ended")
+        asking.send(GO_ON)
+
+
+def _check_user(connected: socket.socket) -> None:
+    """Raises PermissionError when the process at the other end is another user's."""
+    told = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+    _, user, _ = CREDENTIALS.unpack(told)
+    if user != os.getuid():
+        raise PermissionError(f"the process at the other end is user {user}'s")
 
 
 def _connected(place: Path) -> socket.socket:
@@ -163,11 +191,22 @@ def _is_alive(pid: int) -> bool:
 
 
 def _place(arguments: Sequence[str]) -> Path:
-    """Where the server listens: beside Ray's own sockets. Raises OSError where there are none."""
+    """Where the server listens: beside Ray's own sockets, in a folder that nobody else may enter.
+
+    The names are no longer than that of Ray's socket, since a socket's path has 107 bytes at most.
+
+    Raises OSError where Ray has no sockets, or the folder is not ours alone.
+    """
     named = [argument.partition("=")[2] for argument in arguments if argument.startswith("--raylet-name=")]
     if not named:
         raise FileNotFoundError("--raylet-name")
-    return Path(named[0]).with_name("forked")
+    folder = Path(named[0]).with_name("own")
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise PermissionError(f"{folder} is not this user's alone")
+    return folder / "s"
 
 
 if __name__ == "__main__":
