@@ -86,7 +86,8 @@ def replicas_wanted(reports: Sequence[Report], *, requests: float, target: int, 
     """How many replicas there should be.
 
     Never more than requests: one request cannot be spread. What no replica has reported is at the handles still, on its way, or at
-    a replica that has not reported yet, and counts as much as requests did lately. Where no pace is known, all stays as it is.
+    a replica that has not reported yet, and counts as much as requests did lately. Where no pace is known (nothing was made since the
+    replicas came), there come no more, and those that have no request may go.
 
     Args:
         reports: of the replicas that run. One that was told to go, and finishes what it has, is not among them.
@@ -97,8 +98,9 @@ def replicas_wanted(reports: Sequence[Report], *, requests: float, target: int, 
     known = sum(report.requests for report in reports)
     unseen = max(0.0, requests - known)
     pace = _mean([report.pace for report in reports])
+    at_most = math.ceil(known + unseen)
     if pace == 0:
-        return target
+        return min(target, at_most)
     windows = sum(report.windows for report in reports)
     windows += unseen * (_mean([report.windows_per_request for report in reports]) or 1.0)
     in_time = pace * seconds_to_drain
@@ -106,7 +108,7 @@ def replicas_wanted(reports: Sequence[Report], *, requests: float, target: int, 
     if wanted < target:
         made = sum(report.rate for report in reports)
         wanted = min(target, max(_whole(windows / (SLACK * in_time)), _whole(made / (BUSY * pace))))
-    return min(wanted, math.ceil(known + unseen))
+    return min(wanted, at_most)
 
 
 def _mean(values: Sequence[float]) -> float:

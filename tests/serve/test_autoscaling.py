@@ -89,6 +89,13 @@ def test_one_replica_whose_report_is_missing_is_known_by_its_requests() -> None:
     assert told == 5  # 600 + 32 · 10
 
 
+def test_replicas_that_never_had_anything_to_make_need_not_stay() -> None:
+    """After an upgrade on the spot nobody knows a pace, and nothing waits."""
+    assert wanted(Report(), Report(), Report()) == 0
+    assert wanted(Report(requests=1, windows=1, windows_per_request=1), Report(), Report()) == 1
+    assert wanted(Report(), Report(), queued=1, target=8) == 1
+
+
 @pytest.mark.parametrize("target", [0, 1, 3])
 def test_without_any_report_all_stays_as_it_is(target: int) -> None:
     assert replicas_wanted([], requests=50, target=target, seconds_to_drain=SECONDS) == target
@@ -155,6 +162,7 @@ def test_a_replica_that_has_said_only_a_part_is_left_out() -> None:
     told |= {name: {"a": [value], "c": [value]} for name, value in REPORTED.items()}
     assert Drain(seconds_to_drain=SECONDS)(context(told)) == (2, {})
     assert Drain(seconds_to_drain=SECONDS)(context({}, target=3)) == (3, {})
+    assert Drain(seconds_to_drain=SECONDS)(context({}, target=3, requests=0)) == (0, {})
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan")])
