@@ -58,7 +58,7 @@ def test_every_query_asks_for_numbers_and_labels_that_the_service_counts(counted
 
 
 def test_what_is_asked_of_the_nodes_is_what_ray_tells_of_them(rays_source: str) -> None:
-    # Serve's own numbers are looked for on a cluster, in tests/serve/test_observed.py; GPUs and lost nodes are not to be had there.
+    # Serve's own numbers are looked for on a cluster, in tests/serve/test_observed.py; GPUs and nodes on their way are not there.
     names = {one.name for query in queries().values() for one in asked_for(query)}
     asked = {name for name in names if not name.startswith((OURS, SERVES))}
     assert len(asked) > 6
@@ -101,6 +101,11 @@ def test_every_alert_says_how_bad_it_is_what_happens_and_what_to_do() -> None:
         "immersivaudio-modules",
         "immersivaudio-nodes",
     }
+
+
+def test_nobody_counts_nodes_that_went_in_order() -> None:
+    """Ray calls a node failed whether it was lost or scaled down, and goes on counting it."""
+    assert not [where for where, query in queries().items() if "ray_cluster_failed_nodes" in query]
 
 
 def test_the_runbook_names_every_alert_and_no_other() -> None:
