@@ -35,7 +35,7 @@ def check(seconds: float) -> int:
         with service(folder) as here:
             alone = asyncio.run(_alone(here.url, films))
             measured = _measured(folder / "audioldm2", alone)
-            work = measured.work(FILM_SECONDS, stems=1)
+            work = measured.work(FILM_SECONDS)
             rate = min(measured.device.capacity(work), (os.cpu_count() or 1) / _cpu(measured.costs))
             loads = [
                 asyncio.run(measure(here.url, films, share=share, capacity=rate, seconds=seconds)) for share in SHARES
@@ -106,7 +106,7 @@ def _beside(measured: Measured, load: Load) -> bool:
     """Two lines, and whether the simulation's are close enough."""
     env = simpy.Environment()
     simulated = Service(env, measured.device, measured.costs, Shape(cores=os.cpu_count()))
-    work = measured.work(FILM_SECONDS, stems=1)
+    work = measured.work(FILM_SECONDS)
     env.process(at_times(simulated, lambda: work, [run.sent - load.began for run in load.runs]))
     env.run(10 * load.seconds)
     told = outcome(simulated, begin=0, end=load.seconds)

@@ -22,28 +22,35 @@ class Measured:
     provenance: str
     """What was measured, where, and what is assumed."""
     device: Device
+    """As it was measured."""
     costs: Costs
     window_seconds: float
     """Sound in one window, and how far the next one lies behind it."""
     stride_seconds: float
     steps: int
+    assumed: Device | None = None
+    """What the device may turn out to be, which nobody measured; None where nothing is guessed."""
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """From a file in `bench/measured/`."""
         told = json.loads(path.read_text())
-        calls = {int(rows): seconds for rows, seconds in told["device"].pop("calls").items()}
-        device, costs = Device(calls, **told.pop("device")), Costs(**told.pop("costs"))
-        return cls(device=device, costs=costs, **told)
+        device, costs = _device(told.pop("device")), Costs(**told.pop("costs"))
+        assumed = told.pop("assumed", None)
+        return cls(device=device, costs=costs, assumed=assumed and _device(assumed), **told)
 
     def write(self, path: Path) -> None:
         """As such a file."""
         path.write_text(json.dumps(asdict(self), indent=2) + "\n")
 
-    def work(self, seconds: float, *, stems: int) -> Work:
-        """What a film of so many seconds asks for; every stem is a track of its own."""
-        windows = 1 + max(0, math.ceil((seconds - self.window_seconds) / self.stride_seconds))
-        return Work(stems * windows, self.steps)
+    def work(self, seconds: float) -> Work:
+        """What one stem of a film of so many seconds asks for."""
+        return Work(1 + max(0, math.ceil((seconds - self.window_seconds) / self.stride_seconds)), self.steps)
+
+
+def _device(told: dict[str, Any]) -> Device:
+    calls = {int(rows): seconds for rows, seconds in told.pop("calls").items()}
+    return Device(calls, **told)
 
 
 def measure_device(generator: Any, *, windows: int, at_once: int) -> Device:

@@ -1,9 +1,10 @@
 """The service as queues, in simulated time: a discrete-event simulation (simpy) of a run's way through it.
 
-    ingress → frame extraction → vision → audio replicas → reconstruction
+    ingress → frame extraction → vision → music, sounds → reconstruction
 
-Every place but the audio has so many servers, who take one run at a time, in the order in which they come. The audio is
-`simulated_audio.py`, and replicas of it come and go by the service's own policy (`serve/autoscaling.py`).
+Every place but the audio has so many servers, who take one run at a time, in the order in which they come. Each stem is made by a
+pool of audio replicas of its own, side by side, as the service has a `MusicGenerator` and a `SoundGenerator`; a run goes on when
+both are done. A pool is `simulated_audio.py`, and its replicas come and go by the service's own policy (`serve/autoscaling.py`).
 """
 
 import math
@@ -40,8 +41,10 @@ class Costs:
 class Shape:
     """How many there are of everything."""
 
+    pools: int = 1
+    """Of audio replicas, one for each stem."""
     replicas: int = 1
-    """Of the audio, at the start."""
+    """Of each pool, at the start."""
     ingress: int = 1
     extraction: int = 1
     vision: int = 1
@@ -64,7 +67,7 @@ class Scaling:
     start_up: float
     """Seconds until a replica works that has a GPU."""
     node: float
-    """Seconds until a node is there, one for every replica; nodes that were there stay."""
+    """Seconds until a node is there. Every replica that comes waits for one of its own, as if none were left from before."""
 
 
 @dataclass
@@ -94,14 +97,14 @@ class Service:
         self.runs: list[Told] = []
         self.inside = 0
         """Runs that are there now."""
-        self.audio = Audio(env, device, replicas=shape.replicas)
+        self.pools = [Audio(env, device, replicas=shape.replicas, seed=pool) for pool in range(shape.pools)]
         self._vary = vary
         names = ("ingress", "extraction", "vision", "reconstruction")
         self.places = {name: simpy.Resource(env, getattr(shape, name)) for name in names}
         self._cores = simpy.Resource(env, shape.cores) if shape.cores else None
 
     def come(self, work: Work) -> None:
-        """A run arrives now."""
+        """A run arrives now, which asks every pool for this."""
         told = Told(self.env.now)
         self.runs.append(told)
         if self.shape.most_inside is not None and self.inside >= self.shape.most_inside:
@@ -115,7 +118,7 @@ class Service:
             yield from self._at(name)
         yield self.env.timeout(self.costs.between)
         told.at_audio = self.env.now
-        yield self.audio.work(work)
+        yield simpy.AllOf(self.env, [pool.work(work) for pool in self.pools])
         yield from self._at("reconstruction")
         told.ended = self.env.now
         self.inside -= 1
@@ -133,15 +136,16 @@ class Service:
 
 
 class Scaler:
-    """Decides how many replicas there are, as Serve's controller does with `serve/autoscaling.py`."""
+    """Decides how many replicas a pool has, as Serve's controller does with `serve/autoscaling.py`."""
 
     def __init__(self, env: simpy.Environment, audio: Audio, scaling: Scaling) -> None:
         self.target = len(audio.replicas)
-        self.nodes = self.target
         self.targets: list[tuple[float, int]] = [(env.now, self.target)]
         """When it changed, and to what."""
         self._env, self._audio, self._scaling = env, audio, scaling
-        self._since: float | None = None
+        self._direction, self._since = 0, env.now
+        """Whether more were wanted, or fewer, at the last tick, and since when that is so."""
+        self._starting: list[simpy.Process] = []
         self._made: dict[Replica, float] = {}
         self._rates: dict[Replica, float] = {}
         env.process(self._decide())
@@ -151,12 +155,11 @@ class Scaler:
             yield self._env.timeout(TICK_SECONDS)
             scaling = self._scaling
             wanted = min(scaling.most, max(scaling.least, self._wanted()))
-            if wanted == self.target:
-                self._since = None
-                continue
-            self._since = self._env.now if self._since is None else self._since
-            delay = scaling.upscale_delay if wanted > self.target else scaling.downscale_delay
-            if self._env.now - self._since >= delay:
+            direction = (wanted > self.target) - (wanted < self.target)
+            if direction != self._direction:
+                self._direction, self._since = direction, self._env.now
+            delay = scaling.upscale_delay if direction > 0 else scaling.downscale_delay
+            if direction and self._env.now - self._since >= delay:
                 self._change(wanted)
 
     def _wanted(self) -> int:
@@ -177,16 +180,22 @@ class Scaler:
         return Report(windows, len(jobs), mean, replica.pace, self._rates[replica])
 
     def _change(self, wanted: int) -> None:
-        for _ in range(wanted - self.target):
-            self._env.process(self._start())
-        for _ in range(min(self.target - wanted, len(self._audio.replicas) - self._scaling.least)):
-            self._audio.remove()
-        self.target, self._since = wanted, None
+        """Those that are starting are the first to go, the last of them before the others."""
+        self._starting = [start for start in self._starting if start.is_alive]
+        self._starting += [self._env.process(self._start()) for _ in range(wanted - self.target)]
+        for _ in range(self.target - wanted):
+            if self._starting:
+                self._starting.pop().interrupt()
+            else:
+                self._audio.remove()
+        self.target, self._direction = wanted, 0
         self.targets.append((self._env.now, wanted))
 
     def _start(self) -> Steps:
-        self.nodes += 1
-        yield self._env.timeout(self._scaling.node + self._scaling.start_up)
+        try:
+            yield self._env.timeout(self._scaling.node + self._scaling.start_up)
+        except simpy.Interrupt:
+            return
         self._audio.add()
 
 

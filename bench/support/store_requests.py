@@ -1,11 +1,16 @@
 """How many requests a run makes to a bucket: whole runs in this process, with an S3 API beside them that counts.
 
 What a run costs in requests is a part that every run pays, and a part that grows with how long it is there: its owner looks whether
-it was cancelled, its follower whether something happened. So it is counted twice, with audio models that take no time, and some.
+it was cancelled, its follower whether something happened. Both look more often while a run is young. So it is counted twice, with
+audio models that take a third of a minute, and a whole one: what the line through both says of runs much shorter is not so.
+
+What a `Pipeline` replica asks for by itself, however many runs it has, is counted apart: LOOK, through active/, and BEAT, its sign
+of life.
 """
 
 import asyncio
 import os
+import re
 import threading
 import time
 from collections import Counter
@@ -18,7 +23,7 @@ from unittest.mock import patch
 
 import httpx
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from models.audio_generation import AudioRequest, GeneratedAudio, OnStep
 from serve.settings import AppSettings
@@ -27,7 +32,9 @@ from tests.serve.local import local_http
 from tests.toys.generator import Model
 
 STEPS = 20
-SLOW_SECONDS = 8.0
+WORK_SECONDS = (20.0, 60.0)
+KINDS = ("GET", "PUT", "LIST")
+LOOK = re.compile(r"prefix=[^&]*(/|%2F)active(/|%2F)(&|$)")
 
 
 @dataclass(frozen=True)
@@ -38,10 +45,22 @@ class Requests:
     """Whatever the run takes."""
     per_second: dict[str, float]
     """For as long as it is there."""
+    counted: tuple["Counted", ...] = ()
+    """What that is from."""
 
-    def of(self, kind: str, *, seconds: float) -> float:
-        """Of a run that is there for so long."""
-        return self.each[kind] + seconds * self.per_second[kind]
+
+@dataclass(frozen=True)
+class Counted:
+    """One run with one follower."""
+
+    seconds: float
+    """For which it was there."""
+    requests: Counter[str]
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.1f} s: " + ", ".join(
+            f"{number} {kind}" for kind, number in sorted(self.requests.items())
+        )
 
 
 @dataclass
@@ -65,8 +84,11 @@ class Counting:
     counted: Counter[str] = field(default_factory=Counter)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if "list-type=" in environ["QUERY_STRING"]:
-            kind = "LIST"
+        query = environ["QUERY_STRING"]
+        if "list-type=" in query:
+            kind = "LOOK" if LOOK.search(query) else "LIST"
+        elif "/owners/" in environ["PATH_INFO"]:
+            kind = "BEAT"
         else:
             kind = "GET" if environ["REQUEST_METHOD"] in ("GET", "HEAD") else "PUT"
         self.counted[kind] += 1
@@ -75,19 +97,23 @@ class Counting:
 
 
 def count(folder: Path) -> Requests:
-    """Count. Takes about half a minute."""
+    """Count. Takes about a minute and a half, in which next to nothing is computed."""
     with bucket() as (url, api):
         film = make_video(folder / "film.mp4", frames=50).read_bytes()
-        fast, fast_seconds = asyncio.run(_count(url, api, film, seconds=0))
-        slow, slow_seconds = asyncio.run(_count(url, api, film, seconds=SLOW_SECONDS))
-    longer = slow_seconds - fast_seconds
-    per_second = {kind: max(0.0, slow[kind] - fast[kind]) / longer for kind in ("GET", "PUT", "LIST")}
-    each = {kind: max(0.0, fast[kind] - per_second[kind] * fast_seconds) for kind in per_second}
-    return Requests(each, per_second)
+        counted = [asyncio.run(_count(url, api, film, seconds=seconds)) for seconds in WORK_SECONDS]
+    return through(*counted)
 
 
-async def _count(url: str, api: Counting, film: bytes, *, seconds: float) -> tuple[Counter[str], float]:
-    """Requests of one run, and how long it was there, seconds."""
+def through(short: Counted, long: Counted) -> Requests:
+    """The line through both."""
+    longer = long.seconds - short.seconds
+    per_second = {kind: (long.requests[kind] - short.requests[kind]) / longer for kind in KINDS}
+    each = {kind: short.requests[kind] - per_second[kind] * short.seconds for kind in KINDS}
+    return Requests(each, per_second, (short, long))
+
+
+async def _count(url: str, api: Counting, film: bytes, *, seconds: float) -> Counted:
+    """Of one run whose audio models take so long."""
     settings = AppSettings(store=f"{url}/{seconds:g}")
     with patch("serve.deployments.load_generator", lambda chosen, kind: Slow(seconds=seconds)):
         async with local_http(settings) as http:
@@ -95,14 +121,19 @@ async def _count(url: str, api: Counting, film: bytes, *, seconds: float) -> tup
             files = {"file": ("film.mp4", film)}
             answer = await http.post("/v1/runs", params={"follow": True}, files=files)
             assert '"finished"' in answer.text, answer.text
-            return api.counted - before, time.monotonic() - began
+            return Counted(time.monotonic() - began, api.counted - before)
+
+
+class _Silent(WSGIRequestHandler):
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """No line for each."""
 
 
 @contextmanager
 def bucket() -> Iterator[tuple[str, Counting]]:
     """URL of a new bucket, and who counts."""
     api = Counting()
-    server = make_server("127.0.0.1", 0, api, threaded=True)
+    server = make_server("127.0.0.1", 0, api, threaded=True, request_handler=_Silent)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     address = f"http://127.0.0.1:{server.server_port}"

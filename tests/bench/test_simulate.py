@@ -3,6 +3,7 @@
 import itertools
 import math
 import random
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from bench.simulate import limits, simulate
 from bench.support.measured import Measured
 from bench.support.simulated_audio import Audio, Device, Work
 from bench.support.simulated_service import Costs, Scaler, Scaling, Service, Shape, at_times, outcome, poisson
-from bench.support.store_requests import Requests
+from bench.support.store_requests import Counted, Requests, through
 
 FREE = Costs(ingress=0, extraction=0, vision=0, reconstruction=0)
 ONE = Device({2: 1.0}, windows=1, serial=0, at_once=1)
@@ -126,17 +127,65 @@ def test_replicas_come_for_what_waits_when_their_nodes_are_there_and_go_again() 
     env = simpy.Environment()
     service = Service(env, SHARED, FREE, Shape())
     scaling = Scaling(1, 4, seconds_to_drain=30, upscale_delay=10, downscale_delay=60, start_up=20, node=40)
-    scaler = Scaler(env, service.audio, scaling)
+    [pool] = service.pools
+    scaler = Scaler(env, pool, scaling)
     work = Work(3, 20)
     times = itertools.accumulate([0.3] * 500)
     env.process(at_times(service, lambda: work, list(times)))
     env.run(60)
-    assert len(service.audio.replicas) == 1, "a node takes 40 s to come, and a replica 20 s more"
+    assert len(pool.replicas) == 1, "a node takes 40 s to come, and a replica 20 s more"
     env.run(150)
-    assert len(service.audio.replicas) > 1
+    assert len(pool.replicas) > 1
     env.run(1_000)
     assert service.inside == 0
-    assert scaler.target == len(service.audio.replicas) == 1
+    assert scaler.target == len(pool.replicas) == 1
+
+
+def test_replicas_that_are_starting_when_fewer_are_wanted_never_come() -> None:
+    env = simpy.Environment()
+    service = Service(env, SHARED, FREE, Shape())
+    [pool] = service.pools
+    scaler = Scaler(env, pool, Scaling(1, 4, 30, upscale_delay=10, downscale_delay=60, start_up=200, node=400))
+    env.process(at_times(service, lambda: Work(3, 20), [1.0 + 0.3 * run for run in range(300)]))
+    env.run(500)
+    assert max(target for _, target in scaler.targets) > 1
+    assert scaler.target == len(pool.replicas) == 1
+    env.run(3_000)
+    assert scaler.target == len(pool.replicas) == 1
+
+
+def test_a_replica_goes_only_when_fewer_were_wanted_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = simpy.Environment()
+    monkeypatch.setattr(Scaler, "_wanted", lambda self: 3 if 30 <= env.now < 35 else 1)
+    scaler = Scaler(env, Audio(env, SHARED, replicas=2), Scaling(1, 4, 30, 10, 60, start_up=0, node=0))
+    env.run(1_000)
+    assert scaler.targets[1:] == [(35 + 60, 1)], "for some seconds more were wanted, and the minute began again"
+
+
+def test_a_run_has_its_sound_when_every_pool_has_made_its_stem() -> None:
+    env = simpy.Environment()
+    service = Service(env, ONE, FREE, Shape(pools=2))
+    service.pools[1].work(Work(1, 5))  # something else keeps one of them busy for five seconds
+    service.come(Work(1, 1))
+    env.run(20)
+    assert [run.ended for run in service.runs] == [6.0]
+    assert [replica.busy for pool in service.pools for replica in pool.replicas] == [1.0, 6.0]
+
+
+def test_two_pools_on_one_gpu_serve_half_as_much_as_on_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.simulate.RUNS", 1_000)
+    measured = Measured("none", SHARED, Costs(0.01, 0.1, 0.1, 0.1), 10.24, 7.68, 20)
+    one, two = (simulate(measured, measured.work(60), gpus=gpus, share=0.8) for gpus in (1, 2))
+    assert two.rate == pytest.approx(2 * one.rate)
+    assert two.outcome.served == pytest.approx(2 * one.outcome.served, rel=0.1)
+
+
+def test_what_a_run_asks_of_the_store_is_the_line_through_what_was_counted() -> None:
+    short, long = Counted(20, Counter(GET=300, PUT=80, LIST=40)), Counted(60, Counter(GET=500, PUT=80, LIST=60))
+    found = through(short, long)
+    assert found.per_second == {"GET": 5, "PUT": 0, "LIST": 0.5}
+    assert found.each == {"GET": 200, "PUT": 80, "LIST": 30}
+    assert str(short) == "20.0 s: 300 GET, 40 LIST, 80 PUT"
 
 
 @pytest.mark.parametrize("path", sorted(MEASURED.glob("*.json")), ids=lambda path: path.stem)
@@ -152,7 +201,7 @@ def test_a_thousand_gpus_are_said_to_ask_too_much_of_one_part_of_a_bucket(monkey
     device = Device({2: 1.0, 32: 1.0}, windows=16, serial=0, at_once=32)
     measured = Measured("none", device, Costs(0.01, 0.1, 0.1, 0.1), 10.24, 7.68, 20)
     requests = Requests({"GET": 30, "PUT": 30, "LIST": 3}, {"GET": 10, "PUT": 3, "LIST": 3})
-    one, thousand = (simulate(measured, measured.work(60, stems=2), gpus=gpus, share=0.8) for gpus in (1, 1_000))
+    one, thousand = (simulate(measured, measured.work(60), gpus=gpus, share=0.8) for gpus in (1, 1_000))
     assert limits(one, requests) == []
     assert any("partition" in sentence for sentence in limits(thousand, requests))
     assert thousand.outcome.p95 <= one.outcome.p95
