@@ -11,6 +11,7 @@ process while the others wait, checked against what its publisher says of it, an
 not from the hub alone.
 """
 
+import errno
 import fcntl
 import hashlib
 import logging
@@ -113,7 +114,7 @@ def find(published: Published) -> Path:
     if (found := present(published)) is None:
         with one_at_a_time():
             if (found := present(published)) is None:  # another process may have fetched it meanwhile
-                found = fetch(published)
+                found = place_of(published, fetch(published))
     return found
 
 
@@ -122,7 +123,7 @@ def present(published: Published) -> Path | None:
     listed = listing().weights.get(published.key)
     if listed is None:
         return None
-    place = place_of(published, listed)
+    place = _folder_of(published, listed)
     for name, file in listed.files.items():
         path = place / name
         if not path.is_file():
@@ -132,7 +133,7 @@ def present(published: Published) -> Path | None:
                 f"{path} is damaged: it has {size} bytes, and had {file.size} when it was fetched; "
                 "`immersivaudio prefetch CONFIG` fetches it again"
             )
-    return place if isinstance(published, HubFiles) else place / published.key
+    return place_of(published, listed)
 
 
 def damaged(published: Published) -> list[Path]:
@@ -143,25 +144,28 @@ def damaged(published: Published) -> list[Path]:
     listed = listing().weights.get(published.key)
     if listed is None:
         raise ModelUnavailable(f"{published.name} is not in {folder()}; `immersivaudio prefetch CONFIG` fetches it")
-    place = place_of(published, listed)
+    place = _folder_of(published, listed)
     paths = {place / name: file for name, file in listed.files.items()}
     return [path for path, file in paths.items() if not path.is_file() or digest(path) != file.sha256]
 
 
-def renew(published: Published) -> Path:
-    """As `find`, but every listed file is read, and what is not as it was listed is fetched again. Raises ModelUnavailable."""
+def renew(published: Published) -> Listed:
+    """As `find`, but every listed file is read, and what is not as it was listed is fetched again. Raises ModelUnavailable.
+
+    Returns what there is, listed or not.
+    """
     with one_at_a_time():
-        if published.key in listing().weights:
+        if listed := listing().weights.get(published.key):
             broken = damaged(published)
             for path in broken:
                 logger.warning("%s is damaged or gone: it is fetched again", path)
                 _delete(path)
-            if not broken and (found := present(published)):
-                return found
+            if not broken and present(published):
+                return listed
         return fetch(published)
 
 
-def fetch(published: Published) -> Path:
+def fetch(published: Published) -> Listed:
     """Fetch what is not here yet, check all of it, and list it. To be called by `one_at_a_time`. Raises ModelUnavailable."""
     from models import fetching
 
@@ -169,7 +173,7 @@ def fetch(published: Published) -> Path:
         path = folder() / published.key
         if not path.is_file():
             fetching.from_address(published, path)
-        files, commit, found = {published.key: _checked(path, published.sha256)}, None, path
+        files, commit = {published.key: _checked(path, published.sha256)}, None
     else:
         before = listing().weights.get(published.key)
         found = fetching.from_hub(published, before.commit if before else published.revision, hub_cache())
@@ -177,11 +181,18 @@ def fetch(published: Published) -> Path:
         inside = [path for path in sorted(found.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
         files = {path.relative_to(found).as_posix(): _checked(path, _blob(path)) for path in inside}
     logger.info("%s is here: %d files, %.2f GB", published.name, len(files), sum(f.size for f in files.values()) / 1e9)
-    _list(published.key, Listed(commit=commit, files=files))
-    return found
+    listed = Listed(commit=commit, files=files)
+    _list(published.key, listed)
+    return listed
 
 
 def place_of(published: Published, listed: Listed) -> Path:
+    """The file, or the folder that holds the files."""
+    place = _folder_of(published, listed)
+    return place if isinstance(published, HubFiles) else place / published.key
+
+
+def _folder_of(published: Published, listed: Listed) -> Path:
     """The folder that the listed names are relative to."""
     if isinstance(published, OneFile):
         return folder()
@@ -239,12 +250,22 @@ def one_at_a_time() -> Iterator[None]:
 
 
 def _list(key: str, listed: Listed) -> None:
+    """Raises ModelUnavailable where it could be listed, and is not: without the list it would be fetched again at every start."""
     weights = {**listing().weights, key: listed}
     path = folder() / "weights.json"
-    with suppress(OSError):  # weights that are mounted read-only are as good without
-        beside = path.with_suffix(".new")
+    beside = path.with_suffix(".new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         beside.write_text(Listing(weights=weights).model_dump_json(indent=2))
         beside.replace(path)
+    except OSError as error:
+        if error.errno in (errno.EROFS, errno.EACCES):  # weights that are mounted read-only are as good without
+            return
+        with suppress(OSError):
+            beside.unlink()
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        cure = f"make room on the disk of {folder()}" if full else "mend that, and start again"
+        raise ModelUnavailable(f"{path} cannot be written: {error.strerror}; {cure}") from error
 
 
 def _checked(path: Path, published: str | None) -> ListedFile:

@@ -86,8 +86,8 @@ def replicas_wanted(reports: Sequence[Report], *, requests: float, target: int, 
     """How many replicas there should be.
 
     Never more than requests: one request cannot be spread. What no replica has reported is at the handles still, on its way, or at
-    a replica that has not reported yet, and counts as much as requests did lately. Where no pace is known (nothing was made since the
-    replicas came), there come no more, and those that have no request may go.
+    a replica that has not reported yet, and counts as much as requests did lately. Where no pace is known, since nothing was made,
+    none is added, and those without a request may go.
 
     Args:
         reports: of the replicas that run. One that was told to go, and finishes what it has, is not among them.

@@ -4,7 +4,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from models import weights
@@ -34,12 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not wanted:
         _say(f"{given.config} names no published weights")
     try:
-        there = [one for one in wanted if (_is_whole if given.verify else _is_fetched)(one)]
+        looked_at = [(one, (_verified if given.verify else _fetched)(one)) for one in wanted]
     except ModuleNotFoundError as error:
         _say(
             f"{error.name} is not installed, and fetches these weights: `make paper`, or pip install 'immersivaudio[paper]'"
         )
         return 2
+    there = {one: listed for one, listed in looked_at if listed}
     _show(there)
     if len(there) < len(wanted):
         _say(f"{len(wanted) - len(there)} of {len(wanted)} are missing or damaged")
@@ -54,37 +55,36 @@ def named_by(config: Path) -> list[weights.Published]:
     return list(dict.fromkeys(wanted))
 
 
-def _is_fetched(one: weights.Published) -> bool:
+def _fetched(one: weights.Published) -> weights.Listed | None:
+    """What there is of it now; None, and a word on it, where it cannot be had."""
     try:
-        weights.renew(one)
+        return weights.renew(one)
     except ModelUnavailable as error:
         _say(str(error))
-        return False
-    return True
+        return None
 
 
-def _is_whole(one: weights.Published) -> bool:
+def _verified(one: weights.Published) -> weights.Listed | None:
+    """What is listed of it; None, and a word on it, where it is not there as it was fetched."""
     try:
         broken = weights.damaged(one)
     except ModelUnavailable as error:
         _say(str(error))
-        return False
+        return None
     for path in broken:
         _say(f"{path} is gone, or is not what was fetched: `immersivaudio prefetch CONFIG` fetches it again")
-    return not broken
+    return None if broken else weights.listing().weights[one.key]
 
 
-def _show(there: Sequence[weights.Published]) -> None:
+def _show(there: Mapping[weights.Published, weights.Listed]) -> None:
     """What there is, and what makes the service use it, and it alone."""
     if not there:
         return
-    listed = weights.listing().weights
     total = 0
-    for one in there:
-        size = sum(file.size for file in listed[one.key].files.values())
+    for one, listed in there.items():
+        size, files = sum(file.size for file in listed.files.values()), len(listed.files)
         total += size
-        files = len(listed[one.key].files)
-        print(f"{size / 1e6:10,.1f} MB  {files:3} file{'s' if files > 1 else ' '}  {_called(one, listed[one.key])}")
+        print(f"{size / 1e6:10,.1f} MB  {files:3} file{'s' if files > 1 else ' '}  {_called(one, listed)}")
     print(f"{total / 1e6:10,.1f} MB  in {weights.folder()}; their digests are in weights.json")
     print(
         f"\nA service that is to use these, and never the network:\n  export {weights.FOLDER}={weights.folder()} {OFFLINE}=1"

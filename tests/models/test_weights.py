@@ -230,25 +230,55 @@ class TestWhatHasBeenFetched:
         else:
             file.write_bytes(content)
         assert weights.damaged(MODEL) == [file]
-        assert (weights.renew(MODEL) / "part" / "model.safetensors").read_bytes() == LARGE
+        weights.renew(MODEL)
+        assert (weights.find(MODEL) / "part" / "model.safetensors").read_bytes() == LARGE
         assert weights.damaged(MODEL) == []
         assert hub.sent["someone/model/config.json"] == 1
 
     def test_is_mended_from_the_commit_that_it_was_of(self, hub: Hub) -> None:
         file = weights.find(NEWEST) / "config.json"
         file.unlink()
-        assert weights.renew(NEWEST).name == COMMIT
+        assert weights.renew(NEWEST).commit == COMMIT
 
     def test_needs_no_network_when_it_is_whole(self, hub: Hub, at_an_address: OneFile) -> None:
-        before = weights.find(MODEL), weights.find(at_an_address)
+        weights.find(MODEL), weights.find(at_an_address)
         asked = hub.asked
-        assert (weights.renew(MODEL), weights.renew(at_an_address)) == before
+        before = weights.listing().weights
+        assert {one.key: weights.renew(one) for one in (MODEL, at_an_address)} == before
         assert hub.asked == asked
 
     def test_with_a_list_that_cannot_be_read_is_refused(self, hub: Hub, tmp_path: Path) -> None:
         weights.find(MODEL)
         (tmp_path / "kept" / "weights.json").write_text('{"version": 2}')
         with pytest.raises(ModelUnavailable, match=r"weights\.json is no list of weights .*: delete it, and run"):
+            weights.find(MODEL)
+
+
+class TestWhereTheListCannotBeWritten:
+    @pytest.fixture
+    def refused(self, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+        """For this reason."""
+
+        def refuse(path: Path, content: str) -> int:
+            raise OSError(request.param, os.strerror(request.param), str(path))
+
+        monkeypatch.setattr("pathlib.Path.write_text", refuse)
+
+    @pytest.mark.parametrize("refused", [errno.EROFS, errno.EACCES], indirect=True)
+    def test_since_it_is_mounted_read_only_weights_are_as_good_without(self, hub: Hub, refused: None) -> None:
+        assert (weights.find(MODEL) / "part" / "model.safetensors").read_bytes() == LARGE
+        assert sum(file.size for file in weights.renew(MODEL).files.values()) == len(LARGE) + len("{}")
+
+    @pytest.mark.parametrize("refused", [errno.ENOSPC, errno.EDQUOT], indirect=True)
+    def test_since_the_disk_is_full_that_is_said(self, hub: Hub, refused: None, tmp_path: Path) -> None:
+        with pytest.raises(
+            ModelUnavailable, match=rf"weights\.json cannot be written: .*make room on .*{tmp_path}/kept"
+        ):
+            weights.find(MODEL)
+
+    @pytest.mark.parametrize("refused", [errno.EIO], indirect=True)
+    def test_for_another_reason_that_is_said(self, hub: Hub, refused: None) -> None:
+        with pytest.raises(ModelUnavailable, match=r"weights\.json cannot be written: Input/output error; mend that"):
             weights.find(MODEL)
 
 

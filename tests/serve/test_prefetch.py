@@ -1,5 +1,6 @@
 """`immersivaudio prefetch`: what it fetches is what the service starts with, and no network is needed for that."""
 
+import errno
 import os
 import re
 import shutil
@@ -156,6 +157,18 @@ def test_a_file_that_changed_is_found_by_verifying_and_mended_by_fetching(
     assert "unet/diffusion_pytorch_model.safetensors is gone, or is not what was fetched" in capsys.readouterr().err
     assert prefetch.main([str(config), "--to", str(kept)]) == 0
     assert prefetch.main([str(config), "--to", str(kept), "--verify"]) == 0
+
+
+def test_what_is_fetched_is_told_where_it_cannot_be_listed(
+    hub: Hub, config: Path, kept: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, content: str) -> int:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.write_text", refuse)
+        assert prefetch.main([str(config), "--to", str(kept)]) == 0
+    assert f"{MOONDREAM2}  commit {MOONDREAM.revision}" in capsys.readouterr().out
 
 
 def test_what_was_never_fetched_cannot_be_verified(
