@@ -198,6 +198,13 @@ def test_a_node_that_goes_finds_room_for_its_replicas_elsewhere() -> None:
             assert replicas(name, "min_replicas") <= alone * GROUPS[group_of(name)]["minReplicas"]
 
 
+def test_an_upgrade_in_place_finds_a_node_for_each_replica_beside_the_old_ones() -> None:
+    for name, one in DEPLOYMENTS.items():
+        if alone := one.get("max_replicas_per_node"):
+            at_once = replicas(name, "max_replicas") * (1 + one["max_surge_percent"] / 100)
+            assert at_once <= alone * GROUPS[group_of(name)]["maxReplicas"], name
+
+
 def test_a_pod_is_given_the_time_that_its_replicas_need_to_finish() -> None:
     (settings,) = documents("ConfigMap")
     drain = float(settings["data"]["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"])

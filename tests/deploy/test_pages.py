@@ -7,6 +7,7 @@ from ray.scripts.scripts import cli as ray_commands
 from ray.serve.scripts import cli as serve_commands
 
 from models.weights import HubFiles
+from serve.log import LOOKS_PER_CHECK, OVERTAKEN_SECONDS, POLL_SECONDS, progress_pause
 from serve.prefetch import named_by
 from tests.deploy.manifest import ROOT
 
@@ -40,3 +41,27 @@ def test_what_to_look_at_is_told_for_one_machine_too(heading: str) -> None:
     (advice,) = re.findall(rf"(?ms)^### {heading}\n(.*?)^### ", OPERATIONS)
     assert "(#one-machine)" in advice
     assert "(#kubernetes)" in advice
+
+
+def test_the_requests_told_of_are_those_that_the_code_makes() -> None:
+    page = (ROOT / "docs/scaling.md").read_text()
+    (written,) = re.findall(r"(?m)^\| a stem that is made.*\| writes \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", page)
+    (listed,) = re.findall(r"(?m)^\| and the progress \| listings \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", page)
+    (owner,) = re.findall(r"(?m)^\| a run's owner.*\| reads \| (\d+) \|", page)
+    (follower,) = re.findall(r"(?m)^\| a follower.*\| reads \| (\d+) \|", page)
+    for told in (written, listed):
+        assert float(told[0]) == 1 / progress_pause(15)
+        assert float(told[1]) == round(_words(60) / 60, 1)
+        assert float(told[2]) == 1 / progress_pause(60) == 1 / progress_pause(3600)
+    assert float(owner) == (1 + 1 / LOOKS_PER_CHECK) / OVERTAKEN_SECONDS
+    assert float(follower) == 1 / POLL_SECONDS[1]
+
+
+def _words(seconds: int) -> int:
+    """How often progress is told in so many seconds of work, of which every moment could be told."""
+    told, last = 0, 0.0
+    for hundredth in range(seconds * 100):
+        worked = hundredth / 100
+        if worked - last >= progress_pause(worked):
+            told, last = told + 1, worked
+    return told
