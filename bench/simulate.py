@@ -42,7 +42,7 @@ from serve.worker import LOOK_SECONDS
 GPUS = (1, 10, 100, 1_000, 10_000)
 STEMS = 2
 BUSY = 0.7  # of the servers that are no audio replicas
-RUNS = 20_000  # simulated at each size, about
+RUNS = 10_000  # counted at each size, about
 KEYS_PER_PAGE = 1_000
 KEYS_PER_RUN = 2  # of an unfinished run below active/: its mark and its owner's claim
 ADMISSION_LISTS = 2  # of active/, for each run that comes: `check_room` and `check_place` of serve/admission.py
@@ -108,7 +108,7 @@ class Place:
     gpus: int
     rate: float
     seconds: float
-    """Simulated, after as much again to warm up."""
+    """Counted, after as much again to warm up, and with as much again for the last of them to end."""
     shape: Shape
     outcome: Outcome
     busy: float
@@ -148,10 +148,10 @@ def simulate(measured: Measured, work: Work, *, gpus: int, share: float) -> Plac
         for name in ("ingress", "extraction", "vision", "reconstruction")
     }
     shape = Shape(STEMS, replicas, **{name: max(1, servers) for name, servers in needed.items()})
-    alone = sum(
-        (costs.ingress, costs.extraction, costs.vision, costs.between, costs.reconstruction)
-    ) + work.windows * work.steps * device.call_seconds(1)
-    seconds = max(3 * alone, RUNS / 2 / rate)
+    calls = math.ceil(work.windows / device.windows) * work.steps
+    elsewhere = (costs.ingress, costs.extraction, costs.vision, costs.between, costs.reconstruction)
+    alone = sum(elsewhere) + calls * device.call_seconds(device.windows)
+    seconds = max(3 * alone, RUNS / rate)
     env = simpy.Environment()
     service = Service(env, device, costs, shape)
     env.process(poisson(service, lambda: work, per_second=rate))
@@ -159,6 +159,7 @@ def simulate(measured: Measured, work: Work, *, gpus: int, share: float) -> Plac
     busy = _busy(service)
     env.run(2 * seconds)
     busy = (_busy(service) - busy) / seconds / (STEMS * replicas)
+    env.run(3 * seconds)
     return Place(gpus, rate, seconds, shape, outcome(service, begin=seconds, end=2 * seconds), busy)
 
 
@@ -176,7 +177,7 @@ def road(measured: Measured, requests: Requests, *, film: float, share: float) -
         f"{'GPUs':>6}{'offered':>10}{'served':>10}{'p50 s':>8}{'p95 s':>8}{'busy':>6}{'inside':>8}{'vision':>8}{'CPUs':>7}",
         end="",
     )
-    print(f"{'Pipelines':>10}{'GET/s':>9}{'PUT/s':>8}{'LIST/s':>8}{'active/':>9}   simulated")
+    print(f"{'Pipelines':>10}{'GET/s':>9}{'PUT/s':>8}{'LIST/s':>8}{'active/':>9}   counted")
     places = [_row(simulate(measured, work, gpus=gpus, share=share), requests) for gpus in GPUS]
     print()
     for place in places:
@@ -267,7 +268,7 @@ def _and(both: Sequence[object]) -> str:
 
 
 def _told(requests: dict[str, float]) -> str:
-    return ", ".join(f"{number:.1f} {kind}" for kind, number in requests.items())
+    return ", ".join(f"{number:.2f} {kind}" for kind, number in requests.items())
 
 
 if __name__ == "__main__":

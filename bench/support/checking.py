@@ -47,19 +47,18 @@ def check(seconds: float) -> int:
 
 
 def measured_here(size: str, before: Measured) -> Measured:
-    """`before`, with the calls of AudioLDM2 of this size, with random weights, as they are on this machine."""
+    """`before`, with the calls of AudioLDM2 of this size, with random weights, measured here. Nothing is assumed then."""
     import torch
 
+    wanted = before.assumed or before.device
     with tempfile.TemporaryDirectory() as name:
         folder = checkpoint(Path(name) / "audioldm2", size=size)
-        settings = AudioLDM2Settings(
-            checkpoint=str(folder), windows=before.device.windows, at_once=before.device.at_once
-        )
+        settings = AudioLDM2Settings(checkpoint=str(folder), windows=wanted.windows, at_once=wanted.at_once)
         generator = AudioLDM2Generator.load(settings)
-    found = measure_device(generator, windows=before.device.windows, at_once=before.device.at_once)
+    found = measure_device(generator, windows=wanted.windows, at_once=wanted.at_once)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     told = f"Calls: AudioLDM2 {size}, random weights, on {device}, torch {torch.__version__}. All else: {before.provenance}"
-    return replace(before, device=found, provenance=told)
+    return replace(before, device=found, assumed=None, provenance=told)
 
 
 async def _alone(url: str, films: Films) -> list[tuple[Served, Run]]:

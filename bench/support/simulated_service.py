@@ -229,10 +229,11 @@ class Outcome:
 
 
 def outcome(service: Service, *, begin: float, end: float) -> Outcome:
-    """Of the runs that came and finished between these times."""
+    """Between these times. Those that came late in it are told of only where the simulation went on until they had ended."""
     finished = [run for run in service.runs if run.ended is not None]
     took = [(run.ended or 0) - run.came for run in finished if begin <= run.came < end]
     served = sum(begin <= (run.ended or 0) < end for run in finished) / (end - begin)
     p50, p95 = np.quantile(took or [np.nan], (0.5, 0.95))
     refused = sum(run.refused for run in service.runs)
-    return Outcome(served, float(p50), float(p95), refused, service.inside)
+    inside = sum(not run.refused and run.came < end and (run.ended is None or run.ended >= end) for run in service.runs)
+    return Outcome(served, float(p50), float(p95), refused, inside)
