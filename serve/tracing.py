@@ -116,10 +116,11 @@ def span(
 
     within: `traceparent` of whoever asked for it, in another process. None: whatever span this is called in.
     """
-    if _process.tracer is None:
+    tracer = _process.tracer  # once: another thread may stop it meanwhile, and its spans then go nowhere
+    if tracer is None:
         yield _NOTHING
         return
-    real = _begin(name, within=within, kind=kind, began=None)
+    real = _begin(tracer, name, within=within, kind=kind)
     told, before = Span(real), _here.set(real)
     told.tell(attributes or {})
     try:
@@ -145,14 +146,15 @@ def slow(name: str) -> Iterator[None]:
         failure = error
         raise
     finally:
-        if _process.tracer is not None and time.time_ns() - began >= SLOW_SECONDS * 1e9:
-            real = _begin(name, within=None, kind="CLIENT", began=began)
+        tracer = _process.tracer
+        if tracer is not None and time.time_ns() - began >= SLOW_SECONDS * 1e9:
+            real = _begin(tracer, name, kind="CLIENT", began=began)
             if failure is not None:
                 _tell_of(Span(real), failure)
             real.end()
 
 
-def _begin(name: str, *, within: str | None, kind: Kind, began: int | None) -> Any:
+def _begin(tracer: Any, name: str, *, kind: Kind, within: str | None = None, began: int | None = None) -> Any:
     from opentelemetry.context import Context
     from opentelemetry.trace import SpanKind, set_span_in_context
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -161,7 +163,7 @@ def _begin(name: str, *, within: str | None, kind: Kind, began: int | None) -> A
         context = TraceContextTextMapPropagator().extract({"traceparent": within}, Context())
     else:
         context = Context() if _here.get() is None else set_span_in_context(_here.get(), Context())
-    return _process.tracer.start_span(name, context, SpanKind[kind], start_time=began)
+    return tracer.start_span(name, context, SpanKind[kind], start_time=began)
 
 
 def _tell_of(told: Span, error: BaseException) -> None:
