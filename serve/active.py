@@ -33,7 +33,9 @@ class ActiveRun:
     since: float
     """Unix time at which it was accepted, seconds."""
     claims: int
-    """How often it was taken; 0 while it waits."""
+    """How often it was taken or left; 0 before anybody has taken it."""
+    waits_since: float | None
+    """Unix time from which on nobody has it: it was accepted then, or left. None: somebody has it, or had it when he died."""
 
 
 class ActiveRuns:
@@ -79,7 +81,9 @@ class ActiveRuns:
         for run_id, claims in found.items():
             key = next((key for _, key, _ in claims if key), None)
             since = min(entry.modified for _, _, entry in claims)
-            runs.append(ActiveRun(run_id, key, since, max(number for number, _, _ in claims)))
+            number, _, last = max(claims, key=lambda claim: claim[0])
+            is_left = number == 0 or last.size == 0
+            runs.append(ActiveRun(run_id, key, since, number, last.modified if is_left else None))
         return sorted(runs, key=lambda run: (run.since, run.run_id))
 
     async def claim(self, run: ActiveRun, owner: str) -> bool:

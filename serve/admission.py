@@ -31,7 +31,7 @@ class Admission:
 
     def _check(self, runs: Sequence[ActiveRun], key: str | None) -> None:
         limits = self._settings.runs
-        if sum(run.claims == 0 for run in runs) >= limits.waiting:
+        if sum(run.waits_since is not None for run in runs) >= limits.waiting:
             raise TooBusy(f"{limits.waiting} runs are waiting, which is as many as may; try again later")
         if key and sum(run.key == key for run in runs) >= limits.per_key:
             raise TooBusy(

@@ -45,10 +45,12 @@ async def attempts(
     *,
     pauses: Sequence[float],
     failed: Callable[[FailedAttempt], Awaitable[None]],
+    rest: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> T:
     """The first result that `attempt(memory_was_short)` comes to, tried once more after each of the pauses (seconds).
 
-    What ran out of memory is tried once more, with less at a time. `failed` hears of each failure before the pause.
+    What ran out of memory is tried once more, with less at a time. `failed` hears of each failure before the pause,
+    which `rest(seconds)` makes; what that raises ends it all.
     Raises what the last attempt raised: of an Interrupted, the same class, saying how often.
     """
     left, memory_was_short = iter(pauses), False
@@ -63,5 +65,5 @@ async def attempts(
                 raise type(error)(f"{error} (attempt {number}, the last)") from error
             memory_was_short |= isinstance(error, OutOfMemory)
             await failed(FailedAttempt(number, cause_of(error), pause, error))
-        await asyncio.sleep(pause)
+        await rest(pause)
     raise AssertionError("unreachable")

@@ -99,7 +99,10 @@ class Pipeline:
         self._asked_at = 0.0
 
     async def __del__(self) -> None:
-        """Serve calls this before it ends a replica in order: other replicas take its runs as soon as it leaves them."""
+        """Serve calls this before it ends a replica in order, when it has answered what it was asked.
+
+        Other replicas take its runs as soon as it leaves them.
+        """
         await self._worker.drain()
         await asyncio.to_thread(tracing.stop)
 

@@ -35,6 +35,10 @@ from serve.store import Store
 logger = logging.getLogger("ray.serve")
 
 
+class _Left(Exception):
+    """The unit is not tried again here."""
+
+
 class Runner:
     """Executes runs. A run that was begun elsewhere goes on from its log: units that are done are not computed again."""
 
@@ -48,7 +52,7 @@ class Runner:
     async def execute(self, run_id: str, *, owner: str, leaving: asyncio.Event | None = None) -> bool:
         """Take the run to its end; True when it has ended, False when it was lost to another owner, or left to one.
 
-        Once `leaving` is set, nothing more is begun of it. It is left when what was begun is done, and in the log.
+        Once `leaving` is set, nothing more is begun of it, nor tried again. It is left when what was begun is done, and in the log.
 
         What fails on the way becomes the log's last event. Raises NotFound, and StorageFailed when the store itself is away.
         """
@@ -93,7 +97,7 @@ class Runner:
         try:
             while True:
                 if not leaving.is_set():
-                    self._begin_what_is_ready(log, working)
+                    self._begin_what_is_ready(log, working, leaving)
                 if not working:
                     break
                 done, _ = await asyncio.wait({overtaken, *working}, return_when=asyncio.FIRST_COMPLETED)
@@ -101,7 +105,8 @@ class Runner:
                     if task is overtaken:
                         await task  # raises LostRun
                     unit = working.pop(task)
-                    if (error := task.exception()) is not None:
+                    error = task.exception()
+                    if error is not None and not isinstance(error, _Left):
                         await self._fail(log, unit, error)
                         return
         finally:
@@ -116,15 +121,17 @@ class Runner:
         await log.append(Finished)
         logger.info("run finished", extra={"run_id": log.run.id} | tracing.log_fields())
 
-    def _begin_what_is_ready(self, log: RunLog, working: dict[asyncio.Task[None], Unit]) -> None:
+    def _begin_what_is_ready(
+        self, log: RunLog, working: dict[asyncio.Task[None], Unit], leaving: asyncio.Event
+    ) -> None:
         record = log.run.record
         for unit in units(record):
             if unit not in working.values() and not unit.done(record) and unit.ready(record):
-                working[asyncio.create_task(self._one(log, unit))] = unit
+                working[asyncio.create_task(self._one(log, unit, leaving))] = unit
 
-    async def _one(self, log: RunLog, unit: Unit) -> None:
+    async def _one(self, log: RunLog, unit: Unit, leaving: asyncio.Event) -> None:
         began = time.monotonic()
-        outputs = await self._attempts(log, unit)
+        outputs = await self._attempts(log, unit, leaving)
         seconds = time.monotonic() - began
         await log.append(ModuleDone, module=unit.module, output=outputs, seconds=seconds)
         origin = _origin(outputs)
@@ -140,8 +147,8 @@ class Runner:
         with suppress(StorageFailed):  # it goes with the run
             await self._store.delete(progress_key(log.run.id, unit.module, unit.part))
 
-    async def _attempts(self, log: RunLog, unit: Unit) -> Outputs:
-        """The unit's outputs, at the first attempt that succeeds."""
+    async def _attempts(self, log: RunLog, unit: Unit, leaving: asyncio.Event) -> Outputs:
+        """The unit's outputs, at the first attempt that succeeds. Raises _Left when another would begin after `leaving` is set."""
         numbers = itertools.count(1)
 
         async def attempt(memory_was_short: bool) -> Outputs:
@@ -161,7 +168,14 @@ class Runner:
             about = _about(log, unit) | {"cause": told.cause}
             logger.warning("module interrupted, tried again", exc_info=told.error, extra=about)
 
-        return await attempts(attempt, pauses=self._pauses, failed=failed)
+        async def rest(seconds: float) -> None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await leaving.wait()
+            if leaving.is_set():
+                raise _Left
+
+        return await attempts(attempt, pauses=self._pauses, failed=failed, rest=rest)
 
     async def _fail(self, log: RunLog, unit: Unit, error: BaseException) -> None:
         if isinstance(error, LostRun | LogFailed | NotFound):  # no failure of the module's

@@ -62,7 +62,10 @@ class Worker:
         self._wake.set()
 
     async def drain(self) -> None:
-        """Leave every run when what is being computed for it is done; after `drain_seconds`, as it is."""
+        """Take no more runs, and leave each when what is being computed for it is done; after `drain_seconds`, as it is.
+
+        Until this is called, runs are taken as ever: Serve first lets a replica answer what it was asked.
+        """
         self._leaving.set()
         if self._working:
             await asyncio.wait([*self._working.values()], timeout=self._settings.drain_seconds)
@@ -101,10 +104,10 @@ class Worker:
     async def _take_what_is_free(self) -> int:
         """Returns how many unfinished runs there are."""
         runs = await self._active.all()
-        waiting = sum(run.claims == 0 for run in runs)
-        self._metrics.queue(waiting, len(runs) - waiting)
+        waiting = [run.waits_since for run in runs if run.waits_since is not None]
+        self._metrics.queue(len(waiting), len(runs) - len(waiting))
         # By the store's clock and this machine's, which is good enough for minutes.
-        self._metrics.oldest_waiting(max((time.time() - run.since for run in runs if run.claims == 0), default=0.0))
+        self._metrics.oldest_waiting(time.time() - min(waiting) if waiting else 0.0)
         self._leases.begin_look(runs)
         there = {run.run_id for run in runs}
         self._resting = {run_id: rest for run_id, rest in self._resting.items() if run_id in there}
@@ -118,7 +121,7 @@ class Worker:
     async def _is_free(self, run: ActiveRun) -> bool:
         if run.run_id in self._resting and self._resting[run.run_id].until > time.monotonic():
             return False
-        if run.claims == 0:
+        if run.waits_since is not None:
             return True
         owner = await self._leases.owner_of(run)
         return owner is None or owner == self.owner or await self._leases.has_lapsed(owner)

@@ -1,12 +1,15 @@
 """Whatever becomes of a worker, its runs go on."""
 
 import asyncio
+import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from models.errors import WorkerDied
 from models.record import Started
 from serve.active import ActiveRuns
 from serve.log import RunLog, cancel, read_events
@@ -26,9 +29,13 @@ class Queue(NoMetrics):
 
     def __init__(self) -> None:
         self.told: list[tuple[int, int]] = []
+        self.oldest: list[float] = []
 
     def queue(self, waiting: int, running: int) -> None:
         self.told.append((waiting, running))
+
+    def oldest_waiting(self, seconds: float) -> None:
+        self.oldest.append(seconds)
 
 
 @pytest.fixture
@@ -166,6 +173,27 @@ async def test_a_worker_that_drains_waits_no_longer_than_it_may(store: Store) ->
         assert await ended(store, run) == "finished"
 
 
+@pytest.mark.parametrize("when", ["while it is at work", "while it rests"])
+async def test_a_worker_that_drains_tries_nothing_again_and_leaves_that_to_others(store: Store, when: str) -> None:
+    unit = EVERY_UNIT[0]
+    run, graph = await accept(store, 1), Graph(broken={unit: [WorkerDied("its node has gone, too")]})
+    graph.seconds = 0.2
+    runner = Runner(store, graph.modules(store), NoMetrics(), pauses=(60.0,))
+    first = Worker(ActiveRuns(store), runner.execute, NoMetrics(), RunSettings(drain_seconds=60))
+    first.start()
+    async with asyncio.timeout(10):
+        while unit not in graph.begun or (when == "while it rests" and graph.broken[unit]):
+            await asyncio.sleep(0.01)
+        await first.drain()
+    assert graph.begun.count(unit) == 1
+    (left,) = await ActiveRuns(store).all()
+    assert left.waits_since is not None
+    async with working(worker_of(store, graph)):
+        assert await ended(store, run) == "finished"
+    told = (await RunLog.open(store, run)).run
+    assert (told.retries, told.resumptions) == (1, 1)
+
+
 async def test_a_living_workers_runs_are_left_alone(store: Store) -> None:
     run, graph = await accept(store, 1), Graph()
     graph.seconds = 3 * LEASE_SECONDS / len(EVERY_UNIT)
@@ -198,6 +226,30 @@ async def test_a_worker_takes_as_many_as_it_may_in_the_order_in_which_they_came(
     assert (2, 2) in queue.told
     began = {run: (await RunLog.open(store, run)).run.ended_at or 0 for run in runs}
     assert max(began[runs[0]], began[runs[1]]) < min(began[runs[2]], began[runs[3]])
+
+
+async def test_a_run_that_was_left_waits_until_somebody_takes_it(store: Store, tmp_path: Path) -> None:
+    """Accepted a thousand seconds ago, and left five hundred ago."""
+    graph, queue, active = Graph(), Queue(), ActiveRuns(store)
+    graph.seconds = 60
+    async with working(worker_of(store, graph, at_once=1, metrics=queue)):
+        await accept(store, 1)
+        while not graph.begun:
+            await asyncio.sleep(0.01)
+        left = await accept(store, 2)
+        for owner in ("another", ""):
+            (seen,) = (run for run in await active.all() if run.run_id == left)
+            assert await active.claim(seen, owner)
+        for number, age in ((0, 1000), (1, 990), (2, 500)):
+            then = time.time() - age
+            os.utime(tmp_path / "active" / left / f"{number:06d}", (then, then))
+        queue.told.clear()
+        queue.oldest.clear()
+        async with asyncio.timeout(5):
+            while len(queue.oldest) < 2:
+                await asyncio.sleep(0.01)
+    assert queue.told[1] == (1, 1)
+    assert queue.oldest[1] == pytest.approx(500, abs=20)
 
 
 async def test_a_cancelled_run_that_waits_is_never_begun(store: Store) -> None:
