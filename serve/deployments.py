@@ -224,6 +224,7 @@ class AudioServer(ModuleServer):
 
     async def run(self, task: Task) -> Outputs:
         """As every module's; what is left of it counts in the backlog from now on."""
+        self.check_identity(task)  # what is refused was never in hand
         with self._backlog.holding(task.folder, self._windows(task)):
             return await super().run(task)
 

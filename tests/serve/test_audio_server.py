@@ -5,6 +5,7 @@ import contextlib
 import logging
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from models.audio import Audio
 from models.audio_generation import AudioRequest, GeneratedAudio, OnStep
 from models.audio_generation.audioldm2 import AudioLDM2Generator
-from models.errors import DeadlinePassed
+from models.errors import DeadlinePassed, OtherModel
 from models.record import Options, Outputs, Progress, Record, StemKind
 from serve.deployments import MusicGenerator
 from serve.log import progress_key
@@ -124,6 +125,14 @@ async def test_as_many_requests_are_worked_on_at_once_as_the_model_takes(tmp_pat
     made = await asyncio.gather(*(audio.run(task(seed)) for seed in range(2 * AT_ONCE)))
     assert [seed_of(outputs) for outputs in made] == list(range(2 * AT_ONCE))
     assert len(await audio.store.keys("videos/x/made")) == 2 * AT_ONCE
+
+
+async def test_a_request_that_is_meant_for_another_model_is_no_work_that_came(tmp_path: Path) -> None:
+    audio = server(tmp_path, Endless())
+    with pytest.raises(OtherModel):
+        await audio.run(replace(task(seconds=1000), identity="what was here before"))
+    told = audio.record_autoscaling_stats()
+    assert (told["windows"], told["requests"], told["windows_per_request"]) == (0, 0, 0)
 
 
 async def test_a_model_that_does_not_say_so_works_on_one_thing_at_a_time(tmp_path: Path) -> None:
