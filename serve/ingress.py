@@ -1,5 +1,6 @@
 """The deployment that speaks HTTP. A shim: the web layer is `serve/http.py`, and knows nothing of Ray."""
 
+import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -40,6 +41,10 @@ class Ingress:
         self._extractor = extractor
         # Here, so that a file of keys that cannot be read stops the deployment.
         self._keys = ApiKeys.load(settings.access, os.environ)
+
+    async def __del__(self) -> None:
+        """Serve calls this before it ends a replica in order."""
+        await asyncio.to_thread(tracing.stop)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The web application that Serve puts behind its proxy."""

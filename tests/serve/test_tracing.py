@@ -17,6 +17,7 @@ import pytest
 from models.errors import WorkerDied
 from serve import tracing
 from serve.active import ActiveRuns
+from serve.ingress import Ingress
 from serve.log import RunLog
 from serve.metrics import NoMetrics
 from serve.modules import Unit
@@ -189,6 +190,14 @@ async def test_an_attempt_that_failed_is_told_by_the_class_of_its_error(collecte
     assert failed.attributes["error.type"] == "WorkerDied"
     assert [span.attributes["immersivaudio.attempt"] for span in (failed, succeeded)] == [1, 2]
     assert b"aunt-mary" not in b"".join(collected.bodies)
+
+
+async def test_an_ingress_that_is_ended_in_order_sends_what_is_left(collected: Collector) -> None:
+    with tracing.span("the last request"):
+        pass
+    ours: Any = Ingress.__mro__[1]  # Serve's wrapper calls what it wraps
+    await ours.__del__(None)
+    assert collected.named("the last request")
 
 
 async def test_a_run_that_failed_is_an_error_of_the_whole_trace(collected: Collector, tmp_path: Path) -> None:
