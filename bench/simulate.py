@@ -150,8 +150,9 @@ def simulate(measured: Measured, work: Work, *, gpus: int, share: float) -> Plac
     shape = Shape(STEMS, replicas, **{name: max(1, servers) for name, servers in needed.items()})
     calls = math.ceil(work.windows / device.windows) * work.steps
     elsewhere = (costs.ingress, costs.extraction, costs.vision, costs.between, costs.reconstruction)
-    alone = sum(elsewhere) + calls * device.call_seconds(device.windows)
-    seconds = max(3 * alone, RUNS / rate)
+    # The more is offered, the longer it takes until replicas have as much in hand as they will have: as a stem takes in a full one.
+    settled = sum(elsewhere) + 2 * calls * device.call_seconds(device.windows) / max(0.1, 1 - share)
+    seconds = max(settled, RUNS / rate)
     env = simpy.Environment()
     service = Service(env, device, costs, shape)
     env.process(poisson(service, lambda: work, per_second=rate))
