@@ -1,7 +1,7 @@
 """The service on this machine, on a Ray cluster of its own: `python -m serve.one_machine run CONFIG`, what `make serve` starts.
 
 Ray's `serve`, with what a laptop has no use for left out: the dashboard, which is a dozen processes; the autoscaler, which has no
-machine to add; what reports Ray's usage, which nobody asked for; and copies of what all workers import (`serve/forked.py`; on Linux).
+machine to add; the report of Ray's usage; and copies of what all workers import (`serve/forked.py`, on Linux).
 """
 
 import os
