@@ -15,7 +15,7 @@ so nothing comes from the cache. The music is made by the real engine at toy siz
     lost                accepted, and not finished
     left                accepted and not finished when the last was sent
 
---replicas: the capacity with one replica of the music, and with two, at three times the steps: so the device is what is short, and not
+--replicas: the capacity with one replica of the music, and with two, at three times the steps: so that the device is short, and not
 the CPUs that all the rest shares.
 """
 
