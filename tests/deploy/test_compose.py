@@ -12,6 +12,7 @@ import yaml
 
 from serve.access import ApiKeys
 from serve.settings import AccessSettings
+from serve.tracing import ENDPOINTS
 from tests.deploy.dockerfile import ROOT, environment, values
 from tests.deploy.test_image import EXTRAS
 
@@ -55,7 +56,18 @@ def test_it_is_built_from_what_is_there(service: dict[str, Any]) -> None:
     folder = (ROOT / "deploy" / build["context"]).resolve()
     assert folder == ROOT
     assert (folder / build["dockerfile"]).is_file()
-    assert build.get("args", {}).get("EXTRAS", "serve") in EXTRAS
+    assert _filled(build["args"], {})["EXTRAS"] in EXTRAS
+
+
+def test_traces_need_no_change_of_the_file() -> None:
+    asked = {"EXTRAS": "paper,tracing", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector.example:4318"}
+    given = asked | {"IMMERSIVAUDIO_API_KEY": "0123456789abcdef"}
+    for name in ("sketch", "gpu"):
+        assert _filled(SERVICES[name]["build"]["args"], given)["EXTRAS"] == asked["EXTRAS"]
+        passed = _filled(SERVICES[name]["environment"], given)
+        assert passed["OTEL_EXPORTER_OTLP_ENDPOINT"] == asked["OTEL_EXPORTER_OTLP_ENDPOINT"]
+        assert set(ENDPOINTS) <= set(SERVICES[name]["environment"])
+        assert "OTEL_EXPORTER_OTLP_HEADERS" not in passed, "it was not given"
 
 
 def test_images_of_one_name_are_one_build() -> None:
@@ -102,14 +114,18 @@ def test_secrets_are_named_and_never_written_down() -> None:
             assert not re.search("KEY|TOKEN|SECRET|PASSWORD|USERS", name) or re.search(r"\$\{\w+:[-?]", value)
 
 
-def _filled(variables: dict[str, str], given: dict[str, str]) -> dict[str, str]:
-    """As compose fills ${NAME:-default} and ${NAME:?message}. Raises KeyError where what is needed is not given."""
+def _filled(variables: dict[str, str | None], given: dict[str, str]) -> dict[str, str]:
+    """As compose fills ${NAME:-default} and ${NAME:?message}, and passes on what has no value of its own.
+
+    Raises KeyError where what is needed is not given.
+    """
 
     def value(found: re.Match[str]) -> str:
         name, kind, rest = found.groups()
         return given[name] if kind == ":?" or name in given else rest
 
-    return {name: re.sub(r"\$\{(\w+)(:[-?])([^}]*)\}", value, text) for name, text in variables.items()}
+    texts = {name: given.get(name) if text is None else text for name, text in variables.items()}
+    return {name: re.sub(r"\$\{(\w+)(:[-?])([^}]*)\}", value, text) for name, text in texts.items() if text is not None}
 
 
 def test_either_profile_is_a_service_that_the_page_finds() -> None:
