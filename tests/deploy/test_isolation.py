@@ -1,12 +1,18 @@
 """What pods of the cluster may do, and who reaches them."""
 
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
 
+from models.errors import StorageFailed
+from serve.store import Store
 from tests.deploy.manifest import CLUSTER, GROUPS, MANIFEST, containers, documents, pods
 
 
@@ -138,8 +144,44 @@ def test_the_ways_out_that_some_sites_need_are_there_to_be_opened() -> None:
         for peer in rule.get("to", ())
         for port in rule.get("ports", ())
     }
-    assert {("169.254.169.254/32", 80), ("169.254.170.23/32", 80), (None, 4318)} <= ways
+    assert {("169.254.169.254/32", 80), ("169.254.170.23/32", 80), (None, 4318), (None, 9000)} <= ways
     assert ("169.254.20.10/32", 53) in ways
+
+
+def test_a_bucket_over_plain_http_is_reached_with_the_keys_that_the_head_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys of the bucket's secret, as the manifest's first lines tell of them, are what the store reads of its environment."""
+    (told,) = re.findall(r"(?s)#   Secret immersivaudio-bucket (.*?)#   Secret ", MANIFEST.read_text())
+    names = set(re.findall(r"AWS_\w+", told))
+    with _bucket() as endpoint:
+        given = {"AWS_REGION": "us-east-1", "AWS_ENDPOINT": endpoint, "AWS_ALLOW_HTTP": "true"}
+        given |= {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+        assert set(given) == names
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+        Store("s3://bucket/store").put("runs/a", b"whole")
+        monkeypatch.delenv("AWS_ALLOW_HTTP")
+        with pytest.raises(StorageFailed):
+            Store("s3://bucket/store").put("runs/a", b"whole")
+
+
+@contextmanager
+def _bucket() -> Iterator[str]:
+    """The address of a server that takes whatever is put there, over plain HTTP."""
+
+    class Takes(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("ETag", '"a"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Takes) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 def _opened(manifest: str) -> str:
