@@ -4,9 +4,11 @@ Ray's `serve`, with what a laptop has no use for left out: the dashboard, which 
 machine to add; the report of Ray's usage; and copies of what all workers import (`serve/forked.py`, on Linux).
 """
 
+import multiprocessing
 import os
 import shlex
 import sys
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +22,40 @@ def main() -> None:
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     # A worker that nobody needs any more is ended, and none is kept for later: what is to run here runs from the start on.
     os.environ.setdefault("RAY_num_workers_soft_limit", "0")
+    look = _look_at(Path(sys.argv[-1])) if sys.argv[1:2] == ["run"] and not sys.argv[-1].startswith("-") else None
     import ray
     from ray._private.node import Node
     from ray.serve.scripts import cli
 
     del sys.modules["pandas"]
+    if look:
+        look.join()
+        if look.exitcode:
+            sys.exit(look.exitcode)
     # There is no public way to leave them out.
     Node.start_monitor = Node.start_api_server = _nothing  # type: ignore[assignment]
     ray.init(address="local", namespace="serve", include_dashboard=False, runtime_env=runtime_env())
     cli()
+
+
+def _look_at(config: Path) -> ForkProcess:
+    """Ends with code 2, and a sentence, when the service would refuse the file.
+
+    A process of its own: what it imports would stay in this one's memory. It is begun before this one has threads.
+    """
+    look = multiprocessing.get_context("fork").Process(target=_refuse, args=(config,))
+    look.start()
+    return look
+
+
+def _refuse(config: Path) -> None:
+    from serve.config import BadConfig, applications
+
+    try:
+        applications(config, manifests=False)
+    except BadConfig as error:
+        print(f"immersivaudio: {config}: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _nothing(node: Any, **_: Any) -> None:

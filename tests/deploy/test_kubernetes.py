@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -14,6 +13,7 @@ from ray.serve.schema import ServeDeploySchema
 from serve.check import problems
 from serve.config import applications
 from serve.settings import AppSettings
+from serve.strict import unknown_keys
 from tests.deploy.kuberay import RayService
 from tests.deploy.manifest import (
     APPLICATION,
@@ -31,7 +31,6 @@ from tests.deploy.manifest import (
     pods,
     replicas,
 )
-from tests.serve.strict import unknown_keys
 
 ONE_MACHINE: dict[str, Any] = yaml.safe_load((ROOT / "serve_config.gpu.yaml").read_text())["applications"][0]
 
@@ -123,9 +122,8 @@ def test_ray_start_knows_every_parameter_that_it_is_given() -> None:
         assert {f"--{name}" for name in group["rayStartParams"]} <= known
 
 
-def test_the_models_fit_into_their_shares_of_a_card_of_24_gb(tmp_path: Path) -> None:
-    (tmp_path / "serve.yaml").write_text(SERVICE["spec"]["serveConfigV2"])
-    (application,) = applications(tmp_path / "serve.yaml")
+def test_the_models_fit_into_their_shares_of_a_card_of_24_gb() -> None:
+    (application,) = applications(ROOT / "deploy" / "rayservice.yaml")
     assert problems(application, 24) == []
 
 

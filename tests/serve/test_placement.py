@@ -199,7 +199,12 @@ class TestAFileOfSettings:
         assert "and resnet18 uses no GPU: nobody else gets that share" in capsys.readouterr().err
 
     def test_with_one_checkpoint_for_both_stems_has_one_share_for_both(self, tmp_path: Path) -> None:
-        assert checked(tmp_path, lambda args, _: args.update(sounds={"kind": "with_music"})) == 0
+        content = yaml.safe_load(GPU_FILE.read_text())
+        application = content["applications"][0]
+        application["args"]["sounds"] = {"kind": "with_music"}
+        application["deployments"] = [one for one in application["deployments"] if one["name"] != "SoundGenerator"]
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
+        assert check.main([str(tmp_path / "config.yaml")]) == 0
 
     def test_that_the_service_would_refuse_is_refused_by_name(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
