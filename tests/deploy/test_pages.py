@@ -12,6 +12,7 @@ from ray.scripts.scripts import cli as ray_commands
 from ray.serve.scripts import cli as serve_commands
 
 from models.weights import HubFiles
+from serve.check import main as check
 from serve.log import LOOKS_PER_CHECK, OVERTAKEN_SECONDS, POLL_SECONDS, progress_pause
 from serve.prefetch import named_by
 from tests.deploy.manifest import MANIFEST, ROOT, containers, documents
@@ -117,6 +118,15 @@ def test_the_images_that_the_manifest_asks_for_are_built_and_pushed(page: str) -
     for words in builds:
         tag, extras = words[words.index("--tag") + 1], words[words.index("--build-arg") + 1]
         assert extras == f"EXTRAS={tag.rpartition('-')[2]},tracing"
+
+
+def test_the_check_before_the_images_are_built_reads_the_manifest(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (words,) = [words for words in _lines("immersivaudio", _section("Kubernetes")) if words[1] == "check"]
+    monkeypatch.chdir(ROOT)
+    assert check(words[2:]) == 0
+    assert "MusicGenerator" in capsys.readouterr().out
 
 
 def test_whoever_changes_a_model_is_told_of_both_files() -> None:
