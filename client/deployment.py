@@ -49,7 +49,7 @@ def check(
 
 def _ask(program: str, *arguments: object) -> None:
     if find_spec("ray") is None:
-        say("this needs what the service needs: pip install 'immersivaudio[paper]'")
+        say("this needs what the service needs: pip install '.[paper]' in the project's folder")
         raise typer.Exit(2)
     asked = subprocess.run([sys.executable, "-m", program, *map(str, arguments)], check=False)
     raise typer.Exit(asked.returncode)

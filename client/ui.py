@@ -120,7 +120,7 @@ def _drawn(server: str) -> "tuple[gr.Blocks, list[Route], dict[str, Any]]":
         from client.page.uploads import upload_routes
     except ModuleNotFoundError as error:
         raise PageNotStarted(
-            f"the page needs what `pip install 'immersivaudio[ui]'` installs ({error.name})"
+            f"the page needs what `pip install '.[ui]'` in the project's folder installs ({error.name})"
         ) from error
 
     handlers = Handlers(server)

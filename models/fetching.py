@@ -14,6 +14,7 @@ from models.errors import ModelUnavailable
 if TYPE_CHECKING:
     from models.weights import HubFiles, OneFile, Published
 
+PACKAGES = "`make paper`, or pip install '.[paper]' in the project's folder, installs it"
 ELSEWHERE = "`immersivaudio prefetch CONFIG --to FOLDER`, run where there is a network, fetches it"
 _CONNECT_SECONDS = 30.0
 
@@ -31,6 +32,9 @@ def from_hub(published: "HubFiles", revision: str | None, cache: Path) -> Path:
         from diffusers import DiffusionPipeline
 
         return Path(DiffusionPipeline.download(wanted, revision=revision, cache_dir=str(cache)))
+    except ModuleNotFoundError as error:
+        missing = f"{published.name} is fetched with {error.name}, which is not installed: {PACKAGES}"
+        raise ModelUnavailable(missing) from error
     except Exception as error:  # whatever the hub's client, its transport or a proxy between raise
         raise ModelUnavailable(_why_not(published, error)) from error
 

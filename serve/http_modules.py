@@ -18,7 +18,7 @@ from serve.service import RunService
 
 logger = logging.getLogger("ray.serve")
 
-READY_SECONDS = 5
+READY_SECONDS = 2.5  # probes wait 4 s and more: they are to be answered
 RECORD_BYTES = 8 * 2**20
 
 ModuleName = Annotated[str, Path(description=f"One of {', '.join(MODULES)}.", examples=["frame_extraction"])]

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from models import weights
 from models.errors import ModelUnavailable
+from models.fetching import ELSEWHERE, PACKAGES
 from models.schema import ModuleSettings
 from serve.config import BadConfig, applications
 
 OFFLINE = "HF_HUB_OFFLINE"
+AGAIN = f"run this again where there is a network, and without {OFFLINE}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("huggingface_hub").propagate = False  # it prints by itself
     if given.to:
         os.environ[weights.FOLDER] = str(given.to.absolute())
     try:
@@ -36,9 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         looked_at = [(one, (_verified if given.verify else _fetched)(one)) for one in wanted]
     except ModuleNotFoundError as error:
-        _say(
-            f"{error.name} is not installed, and fetches these weights: `make paper`, or pip install 'immersivaudio[paper]'"
-        )
+        _say(f"these weights are fetched with {error.name}, which is not installed: {PACKAGES}")
         return 2
     there = {one: listed for one, listed in looked_at if listed}
     _show(there)
@@ -60,7 +61,7 @@ def _fetched(one: weights.Published) -> weights.Listed | None:
     try:
         return weights.renew(one)
     except ModelUnavailable as error:
-        _say(str(error))
+        _say(str(error).replace(ELSEWHERE, AGAIN))
         return None
 
 

@@ -82,7 +82,8 @@ def start(deployment: str) -> None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
         logger.warning(
-            "traces are asked for, and nothing can send them: pip install 'immersivaudio[tracing]' (%s)", error
+            "traces are asked for, and nothing can send them: pip install '.[tracing]' in the project's folder (%s)",
+            error,
         )
         return
     own = {"host.name": socket.gethostname(), "immersivaudio.deployment": deployment}

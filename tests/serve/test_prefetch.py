@@ -144,6 +144,37 @@ def test_what_cannot_be_had_is_told_and_the_rest_is_fetched(
     assert MOONDREAM2 in told.out
 
 
+def test_a_hub_that_cannot_be_asked_is_told_without_the_command_that_was_just_run(
+    hub: Hub, config: Path, kept: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert prefetch.main([str(config), "--to", str(kept)]) == 1
+    told = capsys.readouterr().err
+    assert "forbids to fetch it: run this again where there is a network, and without HF_HUB_OFFLINE" in told
+    assert "immersivaudio prefetch" not in told
+
+
+def test_a_package_that_is_missing_is_named_with_what_installs_it(
+    hub: Hub, config: Path, kept: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    assert prefetch.main([str(config), "--to", str(kept)]) == 1
+    (told,) = (line for line in capsys.readouterr().err.splitlines() if MUSIC in line)
+    assert "is fetched with diffusers, which is not installed: `make paper`, or pip install '.[paper]'" in told
+
+
+def test_what_the_hubs_client_says_is_printed_once(config: Path, kept: Path) -> None:
+    program = (
+        "import logging, sys\nfrom serve import prefetch\nprefetch.named_by = lambda config: []\n"
+        "prefetch.main(sys.argv[1:])\nimport huggingface_hub\n"
+        "logging.getLogger('huggingface_hub.utils').warning('trying again')"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program, str(config)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert ran.stderr.count("trying again") == 1
+
+
 def test_a_file_that_changed_is_found_by_verifying_and_mended_by_fetching(
     hub: Hub, config: Path, kept: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -206,6 +237,7 @@ def test_our_own_files_name_what_the_paper_uses() -> None:
     [
         (("prefetch", "serve_config.yaml"), 0, "names no published weights"),
         (("check", "README.md", "--gpu-memory", "24"), 2, "cannot be read"),
+        (("check", "deploy/rayservice.yaml"), 0, "MusicGenerator"),
     ],
 )
 def test_the_command_line_asks_the_services_programs(arguments: tuple[str, ...], code: int, told: str) -> None:

@@ -323,7 +323,7 @@ def test_without_the_packages_a_warning_says_what_to_install(
     with everything_logged(caplog):
         tracing.start("here")
     assert not tracing.is_on()
-    assert "pip install 'immersivaudio[tracing]'" in caplog.text
+    assert "pip install '.[tracing]' in the project's folder" in caplog.text
 
 
 def test_on_a_cluster_the_replicas_of_all_deployments_tell_one_trace(
