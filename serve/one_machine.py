@@ -7,6 +7,7 @@ machine to add; the report of Ray's usage; and copies of what all workers import
 import multiprocessing
 import os
 import shlex
+import signal
 import sys
 from multiprocessing.context import ForkProcess
 from pathlib import Path
@@ -35,6 +36,9 @@ def main() -> None:
     # There is no public way to leave them out.
     Node.start_monitor = Node.start_api_server = _nothing  # type: ignore[assignment]
     ray.init(address="local", namespace="serve", include_dashboard=False, runtime_env=runtime_env())
+    # Ray's own would end its processes first, this one last. And what a shell starts in the background has SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     cli()
 
 
