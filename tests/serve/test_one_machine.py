@@ -81,3 +81,17 @@ def test_where_the_process_that_is_copied_has_died_another_takes_its_place(here:
         time.sleep(0.2)
     assert replicas(here.scratch)["Reconstructor"] != [working]
     assert server_of(here) != died
+
+
+@pytest.mark.timeout(280)
+def test_on_sigterm_it_ends_every_process_in_order(tmp_path: Path) -> None:
+    with fresh_service(tmp_path) as own:
+        os.kill(own.leader, signal.SIGTERM)
+        deadline = time.monotonic() + 60
+        while session(own.leader):
+            assert time.monotonic() < deadline, session(own.leader)
+            time.sleep(0.2)
+    log = (tmp_path / "serve.log").read_text()
+    assert "shutting down" in log  # Serve, which ends replicas in order
+    assert "Traceback" not in log
+    assert "***" not in log  # what Ray's own handler prints of the stack
