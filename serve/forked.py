@@ -8,8 +8,10 @@ other.
 What is handed over has secrets in it, and Ray's folder of sockets is anybody's. So the server listens in a folder in it that is the
 user's own, and each end looks whose process the other one is.
 
-It rests on two things of Ray's: Ray knows a worker by the process that registers, not by the one that it started; and when a worker
-ends, Ray ends its process group, which is why every worker leads one of its own.
+It rests on three things of Ray's: Ray knows a worker by the process that registers, not by the one that it started; when a worker
+ends, Ray ends its process group, which is why every worker leads one of its own; and Ray's random numbers, of which it makes the ids
+of tasks, are seeded when the first is drawn. Copies of a process that has drawn one would all draw the same: so none is drawn before,
+and whether that is so is looked at.
 
 Run with `-I -S`: to ask, the standard library will do, and it is there in a fiftieth of a second.
 """
@@ -29,7 +31,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 # What most replicas have imported when they are ready. Nothing of it may start a thread, or need torch.
 PRELOADED = ("ray.serve._private.replica", "serve.app", "models.sketch.foley", "models.sketch.music")
@@ -124,13 +126,52 @@ def _preload(script: str) -> None:
     sys.path[0] = str(Path(script).parent)
     # Serve imports pandas where it finds it, to recognise its objects; nobody here has any, and it takes 20 MB of every process.
     sys.modules["pandas"] = None  # type: ignore[assignment]
-    for name in PRELOADED:
-        __import__(name)
+    _import_all()
     del sys.modules["pandas"]
     gc.collect()
     gc.freeze()  # a collection writes to every object that it looks at
     ctypes.CDLL(None).malloc_trim(0)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+
+
+def _import_all() -> None:
+    """Everything that is preloaded. Raises RuntimeError when copies of this process would not be like others."""
+    import ray.actor
+
+    actors: Any = ray.actor
+    # Ray draws a number for each class of actors, and some are made by importing Serve.
+    real, actors.ActorClassID = actors.ActorClassID, _ActorClassID
+    for name in PRELOADED:
+        __import__(name)
+    actors.ActorClassID = real
+    if _drawn_by_a_copy() == _drawn_by_a_copy():
+        raise RuntimeError("what is preloaded draws random numbers, so all workers would draw the same")
+
+
+class _ActorClassID:
+    """In the place of Ray's, with random numbers of the kernel's."""
+
+    @staticmethod
+    def from_random() -> Any:
+        from ray import ActorClassID
+
+        return ActorClassID(os.urandom(ActorClassID.size()))
+
+
+def _drawn_by_a_copy() -> bytes:
+    """A task's id, as a copy of this process makes it."""
+    read, write = os.pipe()
+    copy = os.fork()
+    if copy == 0:
+        from ray._raylet import JobID, TaskID
+
+        os.write(write, TaskID.for_fake_task(JobID.from_int(1)).binary())
+        os._exit(0)
+    os.close(write)
+    drawn = os.read(read, 64)
+    os.close(read)
+    os.waitpid(copy, 0)
+    return drawn
 
 
 def _start_server(place: Path, *, script: str) -> None:

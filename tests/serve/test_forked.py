@@ -20,7 +20,7 @@ SERVER = """
 import sys, time
 from pathlib import Path
 from serve import forked
-forked.PRELOADED = ()
+forked._import_all = lambda: None
 imported = forked._preload
 def preload(script):
     while not Path(script).exists():
@@ -195,3 +195,21 @@ def test_a_copy_allocates_as_its_environment_says(environment: dict[str, str], t
         env=plain, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.stdout.strip(), done.stderr) == (told, "")
+
+
+def drawn(*, before: str = "") -> subprocess.CompletedProcess[str]:
+    program = f"{before}\nfrom serve.forked import _drawn_by_a_copy, _import_all\n_import_all()\n"
+    program += "print(*(_drawn_by_a_copy().hex() for _ in range(3)))"
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+
+def test_copies_give_ray_ids_of_their_own() -> None:
+    told = drawn()
+    ids = told.stdout.split()
+    assert len(ids) == len(set(ids)) == 3, told.stderr
+
+
+def test_a_process_whose_copies_would_all_draw_the_same_makes_none() -> None:
+    told = drawn(before="import ray.serve")
+    assert told.returncode != 0
+    assert "all workers would draw the same" in told.stderr
