@@ -9,9 +9,9 @@ What is handed over has secrets in it, and Ray's folder of sockets is anybody's.
 user's own, and each end looks whose process the other one is.
 
 It rests on three things of Ray's: Ray knows a worker by the process that registers, not by the one that it started; when a worker
-ends, Ray ends its process group, which is why every worker leads one of its own; and Ray's random numbers, of which it makes the ids
-of tasks, are seeded when the first is drawn. Copies of a process that has drawn one would all draw the same: so none is drawn before,
-and whether that is so is looked at.
+ends, Ray ends its process group, which is why every worker leads one of its own; and Ray's random numbers, of which it makes the
+ids of tasks, are seeded when the first is drawn. Copies of a process that has drawn one would all draw the same: so none is drawn
+before, and whether that is so is looked at.
 
 Run with `-I -S`: to ask, the standard library will do, and it is there in a fiftieth of a second.
 """
