@@ -4,8 +4,8 @@ Everything else is the real thing: the deployment, the engine's thread, tracks, 
 does not compute: a call waits, without using a CPU, for a time that grows with its rows, and answers with half of what it was
 given. So what is measured is how work is queued, shared and spread, on machines whose CPUs are too few to be the device.
 
-`bench.support.device:build` stands in the place of `serve.app:build` in a configuration file; `python -m bench.support.device run FILE`
-in the place of `serve.one_machine`, which would refuse such a file.
+`bench.support.device:build` stands in the place of `serve.app:build` in a configuration file, and `python -m bench.support.device`
+in the place of `python -m serve.one_machine`, which would refuse such a file.
 """
 
 import time
