@@ -25,6 +25,7 @@ import torch
 import yaml
 from PIL import Image
 
+from bench.audio_engine import wait
 from bench.support.audioldm2 import checkpoint
 from models.audio_generation import AudioRequest, nothing_to_report
 
@@ -262,11 +263,6 @@ def peak() -> float:
 def used() -> float:
     """What is in use on the card, by whomever, as the driver counts it: asking makes no context."""
     return torch.cuda.device_memory_used(0) / GIB if torch.cuda.is_available() else 0.0
-
-
-def wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 if __name__ == "__main__":

@@ -176,9 +176,8 @@ async def _file(request: Request, service: RunService, blob: Blob) -> Response:
 
 
 def _accepted(request: Request, service: RunService, run: Run, follow: bool) -> Response:
-    logger.info(
-        "run accepted", extra={"run_id": run.id} | tracing.log_fields()
-    )  # here, where the log still knows the request's id
+    # here, where the log still knows the request's id
+    logger.info("run accepted", extra={"run_id": run.id} | tracing.log_fields())
     location = {"Location": f"/v1/runs/{run.id}"}
     if follow:
         return _stream(request, service, run.id, headers=location)

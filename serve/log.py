@@ -34,10 +34,8 @@ from serve.store import Store, Taken
 
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 POLL_SECONDS = (0.01, 0.5)  # how often a follower looks: soon after something has happened, less often later
-PROGRESS_SECONDS = (
-    0.5,
-    2.0,
-)  # how often progress is told and looked for: in short work, and in work of a minute and more
+# How often progress is told and looked for: in short work, and in work of a minute and more.
+PROGRESS_SECONDS = (0.5, 2.0)
 OVERTAKEN_SECONDS = 0.25  # how often a writer looks whether its run was cancelled, or taken by another
 LOOKS_PER_CHECK = 4  # and how many such looks later, whether it is there at all
 APPEND_PAUSES = (0.2, 1.0, 3.0)  # seconds before an event is written again, when the store was away

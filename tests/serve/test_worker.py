@@ -96,6 +96,12 @@ async def test_every_run_is_executed_once_by_however_many_workers(store: Store) 
     assert len(graph.begun) == 8 * len(EVERY_UNIT)
 
 
+async def begun(graph: Graph, count: int) -> None:
+    """Wait until so many units have begun."""
+    while len(graph.begun) < count:
+        await asyncio.sleep(0.01)
+
+
 async def die(worker: Worker) -> None:
     """As when its process is killed: nothing is said, and no sign of life is given any more."""
     for task in (*worker._loops, *worker._working.values()):
@@ -108,8 +114,7 @@ async def test_runs_of_a_worker_that_died_go_on_where_they_stopped(store: Store)
     graph.seconds = 0.1
     first = worker_of(store, graph)
     first.start()
-    while len(graph.begun) < 2:
-        await asyncio.sleep(0.01)
+    await begun(graph, 2)
     done_before = {unit for unit in graph.begun if unit not in graph.running}
     await die(first)
     async with working(worker_of(store, graph)):
@@ -124,8 +129,7 @@ async def test_a_worker_that_drains_does_what_it_has_begun_and_leaves_the_rest_t
     graph.seconds = 0.2
     first = worker_of(store, graph)
     first.start()
-    while len(graph.begun) < 2:
-        await asyncio.sleep(0.01)
+    await begun(graph, 2)
     async with working(worker_of(store, graph)):
         await first.drain()
         assert await ended(store, run) == "finished"
@@ -139,13 +143,11 @@ async def test_a_run_that_is_left_need_not_wait_until_the_others_of_its_worker_a
     graph.seconds = 0.3
     first = worker_of(store, graph)
     first.start()
-    while not graph.begun:
-        await asyncio.sleep(0.01)
+    await begun(graph, 1)
     graph.seconds = 60  # of what is begun from here on
     long = await accept(store, 2)
     first.nudge()
-    while len(graph.begun) < 2:
-        await asyncio.sleep(0.01)
+    await begun(graph, 2)
     draining = asyncio.create_task(first.drain())
     async with working(worker_of(store, Graph())):
         async with asyncio.timeout(5):
@@ -165,8 +167,7 @@ async def test_a_worker_that_drains_waits_no_longer_than_it_may(store: Store) ->
     runner = Runner(store, graph.modules(store), NoMetrics(), pauses=(0.0,))
     first = Worker(ActiveRuns(store), runner.execute, NoMetrics(), settings)
     first.start()
-    while not graph.begun:
-        await asyncio.sleep(0.01)
+    await begun(graph, 1)
     async with asyncio.timeout(5):
         await first.drain()
     async with working(worker_of(store, Graph())):
@@ -208,8 +209,7 @@ async def test_a_worker_that_stops_in_order_hands_over_at_once(store: Store) -> 
     graph.seconds = 0.05
     first, second = worker_of(store, graph), worker_of(store, graph)
     first.start()
-    while not graph.begun:
-        await asyncio.sleep(0.01)
+    await begun(graph, 1)
     await first.stop()
     second._leases._lease_seconds = 1000
     async with working(second):
