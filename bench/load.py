@@ -22,7 +22,6 @@ the CPUs that all the rest shares.
 import argparse
 import asyncio
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -101,8 +100,7 @@ def service(folder: Path, *, replicas: int = 1, steps: int = STEPS) -> Iterator[
         checkpoint(checkpoint_folder, size="toy")
     config = configured(checkpoint_folder, store=folder / f"store{replicas}", replicas=replicas, steps=steps)
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    command = (sys.executable, "-m", "bench.support.device", "run")
-    with local_service(folder / "config.yaml", log=folder / "serve.log", command=command) as here:
+    with local_service(folder / "config.yaml", log=folder / "serve.log") as here:
         here.wait_until_ready(timeout_seconds=READY_SECONDS)
         yield here
 

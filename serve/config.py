@@ -19,6 +19,10 @@ class BadConfig(Exception):
     """The file cannot be read, or says something that the service refuses, or that Serve would pass over in silence."""
 
 
+class SomebodyElses(BadConfig):
+    """No application of the file is ours, and one has a builder of its own: whether that is right, only Serve can tell."""
+
+
 @dataclass(frozen=True)
 class Configured:
     """One application of the file that is ours."""
@@ -34,9 +38,12 @@ def applications(config: Path, *, manifests: bool = True) -> list[Configured]:
     manifests: what is read may stand in `serveConfigV2` of a RayService, in a file for Kubernetes.
     """
     contents = _serve_configs(config, manifests=manifests)
-    ours = [app for content in contents for app in _applications(content) if app.get("import_path") == BUILDER]
+    listed = [app for content in contents for app in _applications(content)]
+    ours = [app for app in listed if app.get("import_path") == BUILDER]
     if not ours:
-        raise BadConfig(f"it has no application whose import_path is {BUILDER}")
+        strange = [app for app in listed if str(app.get("import_path", "")).partition(":")[0] not in ("", "serve.app")]
+        none = f"it has no application whose import_path is {BUILDER}"
+        raise SomebodyElses(none) if strange else BadConfig(none)
     unknown = [sentence for content in contents for sentence in unknown_keys(content)]
     if unknown:
         raise BadConfig("; ".join(unknown))

@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _look_at(config: Path) -> ForkProcess:
-    """Ends with code 2, and a sentence, when the service would refuse the file.
+    """Ends with code 2, and a sentence, when the service would refuse the file. One that builds something else is Ray's to judge.
 
     A process of its own: what it imports would stay in this one's memory. It is begun before this one has threads.
     """
@@ -53,10 +53,12 @@ def _look_at(config: Path) -> ForkProcess:
 
 
 def _refuse(config: Path) -> None:
-    from serve.config import BadConfig, applications
+    from serve.config import BadConfig, SomebodyElses, applications
 
     try:
         applications(config, manifests=False)
+    except SomebodyElses:
+        pass
     except BadConfig as error:
         print(f"immersivaudio: {config}: {error}", file=sys.stderr)
         sys.exit(2)

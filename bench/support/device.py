@@ -4,8 +4,7 @@ Everything else is the real thing: the deployment, the engine's thread, tracks, 
 does not compute: a call waits, without using a CPU, for a time that grows with its rows, and answers with half of what it was
 given. So what is measured is how work is queued, shared and spread, on machines whose CPUs are too few to be the device.
 
-`bench.support.device:build` stands in the place of `serve.app:build` in a configuration file, and `python -m bench.support.device`
-in the place of `python -m serve.one_machine`, which would refuse such a file.
+`bench.support.device:build` stands in the place of `serve.app:build` in a configuration file.
 """
 
 import time
@@ -53,10 +52,3 @@ def build(settings: AppSettings) -> Application:
 def _predict(latents: torch.Tensor, rows: Sequence[int], times: Sequence[int], texts: Sequence[Any]) -> torch.Tensor:
     time.sleep(call_seconds(len(rows)))
     return 0.5 * latents[list(rows)]
-
-
-if __name__ == "__main__":
-    from serve import one_machine
-
-    one_machine._look_at = lambda config: None  # type: ignore[assignment, return-value]
-    one_machine.main()

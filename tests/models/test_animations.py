@@ -134,7 +134,7 @@ def test_a_file_of_too_many_bytes_is_refused(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize("ending", [".webp", ".avif"])
 def test_a_copy_that_takes_too_long_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
-    moving = make_animation(tmp_path / f"moving{ending}", frames=10)
+    moving = make_animation(tmp_path / f"moving{ending}", frames=60)
 
     def slow(image: Image.Image) -> Image.Image:
         time.sleep(0.1)
@@ -145,7 +145,7 @@ def test_a_copy_that_takes_too_long_ends(tmp_path: Path, monkeypatch: pytest.Mon
     began = time.monotonic()
     with pytest.raises(InputTooLarge, match="takes too long to be decoded: as a video"), readable(moving):
         pass
-    assert time.monotonic() - began < 0.9
+    assert time.monotonic() - began < 4
 
 
 def test_a_look_that_takes_too_long_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,7 @@ def test_of_a_long_sound_the_first_half_minute_is_kept_and_the_rest_not_even_dec
     assert tracemalloc.get_traced_memory()[1] < 50_000_000
     tracemalloc.stop()
     assert (reference.seconds, samples.shape) == (30, (1, 30 * 48_000))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 @pytest.mark.parametrize("level", [0.0, 0.0009])

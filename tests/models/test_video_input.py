@@ -424,4 +424,4 @@ def test_bytes_of_a_strangers_choice_are_described_at_once() -> None:
     began = time.monotonic()
     assert description(b"<!---->" * 500 + b"x") == "text"
     assert description(b"<!-- a --> <!----><html>") == "an HTML page"
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 10  # what backtracks would take hours

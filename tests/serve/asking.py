@@ -119,6 +119,6 @@ class Exchange:
         def so_far() -> bytes:
             return b"".join(message.get("body", b"") for message in self.sent)
 
-        async with asyncio.timeout(5), self.more:
+        async with asyncio.timeout(30), self.more:
             await self.more.wait_for(lambda: len(so_far()) >= size)
         return so_far()

@@ -201,7 +201,7 @@ async def test_a_stream_passes_as_it_comes_and_hears_of_who_leaves(environ: dict
     assert await exchange.body(6) == b"onetwo"
     assert not left.is_set()
     exchange.incoming.put_nowait({"type": "http.disconnect"})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await left.wait()
         await exchange.task
 

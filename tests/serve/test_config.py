@@ -113,7 +113,7 @@ class TestAFileForKubernetes:
     ("content", "told"),
     [
         (None, "cannot be read: No such file or directory"),
-        ("applications: [{import_path: other:build}]", "it has no application whose import_path is serve.app:build"),
+        ("applications: [{import_path: serve.app:buld}]", "it has no application whose import_path is serve.app:build"),
         (
             "applications: [{name: a, import_path: serve.app:build, args: {stor: x}}]",
             "stor: Extra inputs are not permitted",

@@ -473,7 +473,7 @@ async def test_what_was_assembled_of_an_abandoned_upload_takes_no_space_for_long
     uploads = Uploads(store, UploadSettings())
     upload = await uploads.create(8, name="a", metadata=None, key=None)
     await uploads.append(upload.id, body(b"film"), offset=0, checksum=None, key=None)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not uploads._assemblies.names():
             await asyncio.sleep(0.01)
         while uploads._assemblies.names():

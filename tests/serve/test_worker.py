@@ -150,7 +150,7 @@ async def test_a_run_that_is_left_need_not_wait_until_the_others_of_its_worker_a
     await begun(graph, 2)
     draining = asyncio.create_task(first.drain())
     async with working(worker_of(store, Graph())):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while (await RunLog.open(store, short)).run.status != "finished":
                 await asyncio.sleep(0.02)
         assert (await RunLog.open(store, long)).run.status == "running"
@@ -168,7 +168,7 @@ async def test_a_worker_that_drains_waits_no_longer_than_it_may(store: Store) ->
     first = Worker(ActiveRuns(store), runner.execute, NoMetrics(), settings)
     first.start()
     await begun(graph, 1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await first.drain()
     async with working(worker_of(store, Graph())):
         assert await ended(store, run) == "finished"
@@ -245,7 +245,7 @@ async def test_a_run_that_was_left_waits_until_somebody_takes_it(store: Store, t
             os.utime(tmp_path / "active" / left / f"{number:06d}", (then, then))
         queue.told.clear()
         queue.oldest.clear()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(queue.oldest) < 2:
                 await asyncio.sleep(0.01)
     assert queue.told[1] == (1, 1)
@@ -266,7 +266,7 @@ async def test_a_run_that_was_announced_and_never_written_is_forgotten(
     monkeypatch.setattr("serve.worker.ORPHAN_SECONDS", 0.3)
     await ActiveRuns(store).open("a" * 32, None)
     async with working(worker_of(store, Graph())):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while await store.keys("active"):
                 await asyncio.sleep(0.02)
 
@@ -277,7 +277,7 @@ async def test_a_claim_on_a_run_that_was_deleted_at_that_moment_is_taken_back(st
     await ActiveRuns(store).forget(run_id)
     await store.delete_all(f"runs/{run_id}")
     assert await ActiveRuns(store).claim(seen, "a worker that had listed it before")
-    async with working(worker_of(store, Graph())), asyncio.timeout(5):
+    async with working(worker_of(store, Graph())), asyncio.timeout(30):
         while await store.keys("active"):
             await asyncio.sleep(0.02)
 
