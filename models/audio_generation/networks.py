@@ -1,8 +1,8 @@
 """AudioLDM2's three large networks, each called with the few shapes for which it was compiled.
 
 A step of the UNet launches about 1,600 kernels; on a fast GPU the launches take many times longer than the arithmetic. So the calls
-have fixed shapes: one window or many, always the same rows and the same number of tokens. `torch.compile` then records each
-shape as one CUDA graph, which is launched as one.
+have fixed shapes: one window or many, always the same rows and the same number of tokens. `torch.compile` compiles each network
+once, the UNet for any number of rows, and then records each shape as one CUDA graph, which is launched as one.
 """
 
 import logging
@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from models.audio_generation.failures import device_is_broken, memory_is_short
 from models.audio_generation.sizes import Sizes
 from models.audio_generation.text import Conditioning
 
@@ -29,22 +30,34 @@ class Networks:
         self.compiled = compiled
         self._unet, self._vae, self._vocoder = pipeline.unet, pipeline.vae, pipeline.vocoder
         self._shapes: tuple[int, ...] = ()
-        options: dict[str, Any] = {"fullgraph": True, "dynamic": False}
+        options: dict[str, Any] = {"fullgraph": True}
         if self.device.type == "cuda":
             options["mode"] = "reduce-overhead"
 
-        def made(network: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-            return torch.compile(network, **options) if compiled else network
-
-        self._run_unet, self._run_vae, self._run_vocoder = made(self._predict), made(self._decode), made(self._vocode)
+        networks: tuple[Callable[..., torch.Tensor], ...] = (self._predict, self._decode, self._vocode)
+        self._run_unet, self._run_vae, self._run_vocoder = (
+            torch.compile(network, **options) if compiled else network for network in networks
+        )
 
     def warm_up(self, largest: int) -> int:
         """Call everything that is compiled once at every shape; return how many windows a call can take, `largest` at most.
 
-        It takes minutes. Raises torch.OutOfMemoryError when not even one window fits into memory.
+        It takes minutes. What cannot be compiled here (a machine without a C compiler, say) is called as it is, and the log
+        says why. Raises torch.OutOfMemoryError when not even one window fits into memory.
         """
         if not self.compiled:
             return largest
+        try:
+            return self._compile(largest)
+        except Exception as error:
+            if memory_is_short(error) or device_is_broken(error):
+                raise
+            logger.warning("the audio model's networks are not compiled, so they are slower: %s", _short(error))
+            self.compiled, self._shapes = False, ()
+            self._run_unet, self._run_vae, self._run_vocoder = self._predict, self._decode, self._vocode
+            return largest
+
+    def _compile(self, largest: int) -> int:
         sizes, device = self.sizes, self.device
         with _told("the VAE and the vocoder"):
             for _ in range(2):  # the first call compiles, the second records
@@ -65,7 +78,9 @@ class Networks:
                 largest //= 2
                 logger.warning("the memory is too small: the audio model takes %d windows at a time", largest)
             else:
-                self._shapes = tuple(shapes)  # seven at most: the compiler gives up after eight
+                self._shapes = tuple(
+                    shapes
+                )  # seven at most: where each is compiled after all, no more than eight may be
                 return largest
 
     @torch.no_grad()
@@ -80,14 +95,17 @@ class Networks:
         padding = [0] * (self._shape(len(rows)) - len(rows))
         texts = [*texts, *(texts[0] for _ in padding)]
         self._begin()
-        predicted = self._run_unet(
+        given = (
             latents.index_select(0, self.tensor([*rows, *padding])).to(self._unet.dtype),
             self.tensor([*times, *padding]),
             torch.stack([text.generated for text in texts]),
             torch.stack([text.states for text in texts]),
             torch.stack([text.mask for text in texts]),
         )
-        return predicted[: len(rows)].float()
+        if self.compiled:
+            for tensor in given:  # else each number of rows would be compiled by itself, for minutes
+                torch._dynamo.maybe_mark_dynamic(tensor, 0)
+        return self._run_unet(*given)[: len(rows)].float()
 
     @torch.no_grad()
     def decode(self, latent: torch.Tensor) -> torch.Tensor:
@@ -148,6 +166,11 @@ class Networks:
 
     def _vocode(self, mel: Any) -> Any:
         return self._vocoder(mel)
+
+
+def _short(error: Exception) -> str:
+    """torch tells a page; the reason is at its beginning."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
 
 
 @contextmanager

@@ -236,7 +236,7 @@ class TestSharedCalls:
         run(fixed.batch(6), *jobs)
         assert shapes == warmed
         assert {shape[1][0] for shape in shapes if len(shape) == 6} == {2, 4, 8, 16}
-        assert all(options["fullgraph"] and not options["dynamic"] for options in compiled)
+        assert all(options["fullgraph"] for options in compiled)
         for job, plain in zip(jobs, company(studio), strict=True):
             run(studio.batch(1), plain)
             assert same(result(plain), result(job))
@@ -245,12 +245,39 @@ class TestSharedCalls:
         self, toy_audioldm2: Path, studio: Studio, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """torch's own tracing, which refuses what is not; its compiler would take minutes here."""
-        monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+        graphs: list[Any] = []
+
+        def backend(graph: torch.fx.GraphModule, _: object) -> Any:
+            graphs.append(graph)
+            return graph.forward
+
+        monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
         traced = Studio(toy_audioldm2)
         traced.networks = Networks(traced.pipeline, compiled=True)
-        assert traced.networks.warm_up(1) == 1
-        job = traced.job(traced.plan(seconds=4))
-        run(traced.batch(1), job)
+        assert traced.networks.warm_up(4) == 4
+        assert len(graphs) == 3  # VAE, vocoder, and the UNet for calls of 8, 4 and 2 rows
+        jobs = company(traced)
+        run(traced.batch(4), *jobs)
+        assert len(graphs) == 3
+        for job, plain in zip(jobs, company(studio), strict=True):
+            run(studio.batch(1), plain)
+            assert same(result(plain), result(job))
+
+    def test_go_on_uncompiled_where_nothing_can_be_compiled(
+        self, toy_audioldm2: Path, studio: Studio, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def backend(graph: torch.fx.GraphModule, _: object) -> Any:
+            raise RuntimeError("Failed to find C compiler.\nPlease specify one.")
+
+        monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+        without = Studio(toy_audioldm2)
+        without.networks = Networks(without.pipeline, compiled=True)
+        assert without.networks.warm_up(4) == 4
+        [told] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert told.startswith("the audio model's networks are not compiled, so they are slower: ")
+        assert "Failed to find C compiler." in told
+        job = without.job(without.plan(seconds=4))
+        run(without.batch(4), job)
         assert same(studio.alone(studio.plan(seconds=4)), result(job))
 
 
