@@ -16,7 +16,10 @@ from tests.serve.conftest import READY_SECONDS, Deploy
 from tests.toys.audioldm2 import make_audioldm2
 
 BURST, LATER = 10, 2
-USUAL, LONG = 200, 500  # steps of a toy, for seconds of work
+pytestmark = pytest.mark.timeout(600)  # of which the story takes most, before the first test
+
+USUAL = 200  # steps of a toy, for seconds of work
+LONG = {"steps": 500, "seconds": 4}  # for longer than it takes to tell a replica to go, on a busy machine too
 SCALING = {
     "max_ongoing_requests": 1,
     "graceful_shutdown_timeout_s": 120,
@@ -98,7 +101,7 @@ def story(deploy: Deploy, ray_folder: Path, tmp_path_factory: pytest.TempPathFac
     with ImmersivaudioClient(address) as service:
 
         def submit(*seeds: int, **more: Any) -> list[str]:
-            asked = (Options(seed=seed, seconds=2, sounds=False, **more) for seed in seeds)
+            asked = (Options(seed=seed, sounds=False, **({"seconds": 2} | more)) for seed in seeds)
             return [service.submit_text("rain on the sea", options).id for options in asked]
 
         def at_work(run_id: str) -> bool:
@@ -106,7 +109,7 @@ def story(deploy: Deploy, ray_folder: Path, tmp_path_factory: pytest.TempPathFac
 
         burst = submit(*range(BURST))
         story.until(lambda: story.running[-1] == 2)
-        long = submit(100, 101, steps=LONG)
+        long = submit(100, 101, **LONG)
 
         def seen_from_outside() -> bool:
             """Whether Ray has passed on what waits: it does so every ten seconds."""
@@ -122,7 +125,7 @@ def story(deploy: Deploy, ray_folder: Path, tmp_path_factory: pytest.TempPathFac
             by_replica.clear()
             by_replica.update({replica: run_id for run_id, replica in begun.items() if replica and at_work(run_id)})
             if len(by_replica) < 2 and all(begun.values()):
-                long.extend(submit(100 + len(long), steps=LONG))
+                long.extend(submit(100 + len(long), **LONG))
             return len(by_replica) == 2
 
         story.until(each_has_one)
