@@ -1,9 +1,8 @@
 """The deployment that owns runs: it calls the modules in the order of the graph and writes the log."""
 
 import asyncio
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from ray import exceptions as ray_errors
@@ -18,6 +17,7 @@ from serve import tracing
 from serve.active import ActiveRuns
 from serve.attempts import FailedAttempt, attempts
 from serve.detached import detached
+from serve.loaded import Loaded
 from serve.metrics import RayMetrics
 from serve.modules import Modules, PromptServer, Server, Task, Unit, units_of
 from serve.retention import Retention
@@ -45,7 +45,6 @@ Handles = dict[str, DeploymentHandle[Any]]
 
 
 DRAFTS = "DraftGenerator"
-TOLD_SECONDS = 30.0  # how often the modules are asked what they have loaded: an upgrade replaces them one by one
 
 
 def served_by(settings: AppSettings) -> dict[Unit, str]:
@@ -94,9 +93,8 @@ class Pipeline:
         self._worker.start()
         retention = Retention(store, Uploads(store, settings.uploads), settings.retention)
         self._sweeping = detached(retention.sweep_for_ever())
-        self._loaded: Sequence[ModuleInfo] = ()
-        self._asking: asyncio.Task[None] | None = None
-        self._asked_at = 0.0
+        self._loaded = Loaded(store, settings, ask=self._ask, all_there=self._all_there)
+        self._loaded.begin()
 
     async def __del__(self) -> None:
         """Serve calls this before it ends a replica in order, when it has answered what it was asked.
@@ -138,23 +136,17 @@ class Pipeline:
 
     async def info(self) -> Sequence[ModuleInfo]:
         """What every module had loaded when it was asked last. Raises when one has never answered yet."""
-        if not self._loaded:
-            await self._ask()
-        elif time.monotonic() - self._asked_at > TOLD_SECONDS and (self._asking is None or self._asking.done()):
-            # Nobody waits for it: the question itself may wait in line behind minutes of work.
-            self._asking = detached(self._ask_again())
-        return self._loaded
+        return await self._loaded.info()
 
-    async def _ask_again(self) -> None:
-        with suppress(Exception):  # what was told before stands
-            await self._ask()
+    def _all_there(self) -> bool:
+        return all(self._handles[name].running_replicas_populated() for name in told_of(self._settings).values())
 
-    async def _ask(self) -> None:
+    async def _ask(self) -> Sequence[ModuleInfo]:
         served: list[ModuleInfo] = await asyncio.gather(
             *(self._handles[name].info.remote(unit.part) for unit, name in told_of(self._settings).items())
         )
         own = ModuleInfo(module="prompt_enhancement", model=self._enhancer.model, device="cpu", profile="any")
-        self._loaded, self._asked_at = (*served[:4], own, *served[4:]), time.monotonic()
+        return (*served[:4], own, *served[4:])
 
 
 def servers_of(settings: AppSettings, served: Mapping[str, Server], enhancer: PromptEnhancer) -> dict[Unit, Server]:

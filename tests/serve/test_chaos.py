@@ -12,11 +12,13 @@ from bench.chaos import DEPLOYMENTS, begun_after_done, plays
 from bench.support.replicas import kill, log_lines, replicas
 from client import ImmersivaudioClient, Options, Run
 from client.sample import build_sample
+from models.record import MODULES
 from tests import media_factory
 from tests.serve.conftest import Deploy
 
 RUNS = 6
 KILL_SECONDS = 1.0
+BUSY = 6  # runs: more than a replica takes at once (`max_ongoing_requests`)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +85,32 @@ async def test_a_cancelled_run_frees_its_place_on_the_cluster(address: str, tmp_
         assert json.loads(answer.text.splitlines()[-1])["type"] == "finished"
         assert time.monotonic() - began < 20  # 1,700 s of music and of sounds would take longer
         assert (await http.get(location)).json()["record"]["audio_generation"] is None
+
+
+async def test_a_pipeline_that_comes_while_all_audio_is_busy_says_that_it_is_ready(
+    address: str, ray_folder: Path, tmp_path: Path
+) -> None:
+    """What it asks the others waits in line behind their work."""
+    image = media_factory.make_image(tmp_path / "still.png", size=(64, 36))
+    files = {"file": ("still.png", image.read_bytes())}
+    async with httpx.AsyncClient(base_url=address, timeout=60) as http, asyncio.timeout(120):
+        runs = []
+        for seed in range(BUSY):
+            data = {"options": json.dumps({"seconds": 1700, "seed": seed})}
+            runs.append((await http.post("/v1/runs", files=files, data=data)).headers["location"])
+        while not all([(await http.get(run)).json()["record"]["prompt_enhancement"] for run in runs]):
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(1)
+        [before] = replicas(ray_folder)["Pipeline"]
+        kill(before)
+        while before in (there := replicas(ray_folder).get("Pipeline", [])) or not there:
+            await asyncio.sleep(0.1)
+        while (await http.get("/readyz")).status_code != 200:
+            await asyncio.sleep(0.1)
+        assert len((await http.get("/v1/modules")).json()) == len(MODULES)  # a stem more, and no video_input
+        assert not any([(await http.get(run)).json()["ended_at"] for run in runs])
+        for run in runs:
+            await http.delete(run)
 
 
 async def test_what_the_service_does_can_be_seen_from_outside(address: str, survivors: list[Run]) -> None:
