@@ -65,7 +65,8 @@ def main() -> None:
         took = time.perf_counter() - start
     bench = Bench(generator, steps=arguments.steps)
     print(f"{device_name()}, {bench.dtype}, AudioLDM2 {arguments.size}, {arguments.steps} steps, guidance {GUIDANCE}")
-    print(f"loaded, compiled and checked in {took:.0f} s; torch {torch.__version__}")
+    compiled = "compiled" if generator._networks.compiled else "not compiled"
+    print(f"loaded and checked in {took:.0f} s, {compiled}; torch {torch.__version__}")
     print(f"arithmetic of one clip of {bench.clip:g} s: {bench.flops / 1e12:.3f} TFLOP; ", end="")
     print(f"matrices are multiplied at {bench.rate / 1e12:.2f} TFLOP/s: floor {1000 * bench.floor:.1f} ms")
     print()

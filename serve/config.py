@@ -19,7 +19,7 @@ class BadConfig(Exception):
     """The file cannot be read, or says something that the service refuses, or that Serve would pass over in silence."""
 
 
-class SomebodyElses(BadConfig):
+class NotOurs(BadConfig):
     """No application of the file is ours, and one has a builder of its own: whether that is right, only Serve can tell."""
 
 
@@ -39,11 +39,11 @@ def applications(config: Path, *, manifests: bool = True) -> list[Configured]:
     """
     contents = _serve_configs(config, manifests=manifests)
     listed = [app for content in contents for app in _applications(content)]
-    ours = [app for app in listed if app.get("import_path") == BUILDER]
+    ours = [app for app in listed if _builder(app) == BUILDER]
     if not ours:
-        strange = [app for app in listed if str(app.get("import_path", "")).partition(":")[0] not in ("", "serve.app")]
+        strange = [app for app in listed if _builder(app).partition(":")[0].partition(".")[0] not in ("", "serve")]
         none = f"it has no application whose import_path is {BUILDER}"
-        raise SomebodyElses(none) if strange else BadConfig(none)
+        raise NotOurs(none) if strange else BadConfig(none)
     unknown = [sentence for content in contents for sentence in unknown_keys(content)]
     if unknown:
         raise BadConfig("; ".join(unknown))
@@ -81,6 +81,13 @@ def _serve_configs(config: Path, *, manifests: bool) -> list[Any]:
 def _applications(content: Any) -> list[dict[str, Any]]:
     listed = content.get("applications") if isinstance(content, dict) else None
     return [app for app in listed if isinstance(app, dict)] if isinstance(listed, list) else []
+
+
+def _builder(application: Mapping[str, Any]) -> str:
+    """Its import_path, with a colon before the last name: Serve takes a dot there, too."""
+    path = str(application.get("import_path") or "")
+    module, _, name = path.replace(":", ".").rpartition(".")
+    return f"{module}:{name}"
 
 
 def _configured(application: Mapping[str, Any]) -> Configured:

@@ -65,7 +65,10 @@ def _add_health(app: FastAPI, service: RunService) -> None:
 
     @app.get(
         "/readyz",
-        responses={200: examples.of("Every module answers.", {"status": "ready"}), **examples.problems(503)},
+        responses={
+            200: examples.of("Every module is there, and has answered.", {"status": "ready"}),
+            **examples.problems(503),
+        },
         summary="Able to work?",
     )
     async def readyz() -> dict[str, str]:

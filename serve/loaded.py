@@ -18,10 +18,10 @@ from serve.store import Store
 
 logger = logging.getLogger("ray.serve")
 
-TOLD_SECONDS = 30.0  # how often the modules are asked what they have loaded: an upgrade replaces them one by one
-LINE_SECONDS = (
-    1.0  # that a question may wait in line until what was told before is told again; whoever probes waits 2.5 s
-)
+# How often the modules are asked what they have loaded: an upgrade replaces them one by one.
+TOLD_SECONDS = 30.0
+# That a question may wait in line until what was told before is told again; less than `READY_SECONDS` of serve/http_modules.py.
+LINE_SECONDS = 1.0
 
 _INFOS = TypeAdapter(tuple[ModuleInfo, ...])
 
@@ -46,42 +46,54 @@ class Loaded:
         told = hashlib.sha256(f"{RELEASE} {settings.model_dump_json()}".encode()).hexdigest()[:32]
         self._key = f"modules/{told}.json"
         self._loaded: Sequence[ModuleInfo] = ()
+        """What this replica was told itself."""
+        self._before: Sequence[ModuleInfo] = ()
+        """What the store says, once it was read."""
         self._asked_at = 0.0
         self._asking: asyncio.Task[None] | None = None
+        self._writing: asyncio.Task[None] | None = None
 
     def begin(self) -> asyncio.Task[None]:
         """Ask, unless somebody is asking. Nobody need wait for it."""
         if self._asking is None or self._asking.done():
             self._asking = detached(self._ask())
-            self._asking.add_done_callback(
-                lambda asked: asked.cancelled() or asked.exception()
-            )  # heard by whoever waits
+            # Else it would be complained about where nobody waits for it.
+            self._asking.add_done_callback(lambda asked: asked.cancelled() or asked.exception())
         return self._asking
 
     async def info(self) -> Sequence[ModuleInfo]:
-        """What every module had loaded when it was asked last. Raises when one has never answered yet."""
+        """What every module had loaded when it was asked last, by this replica, or by another while they do not answer this one.
+
+        Raises when nobody has been told, or a deployment has no replica, as soon as the question has failed.
+        """
         if self._loaded:
             if time.monotonic() - self._asked_at > TOLD_SECONDS:
                 self.begin()  # what was told before stands
             return self._loaded
         asking = self.begin()
         await asyncio.wait([asking], timeout=LINE_SECONDS)
-        if not asking.done() and self._all_there() and (before := await self._told_before()):
-            return before
+        if not self._loaded and self._all_there():
+            self._before = self._before or await self._told_before()
+            if self._before:
+                return self._before
         await asyncio.shield(asking)
         return self._loaded
 
     async def _ask(self) -> None:
-        before, self._loaded = self._loaded, tuple(await self._ask_them())
+        self._loaded = tuple(await self._ask_them())
         self._asked_at = time.monotonic()
-        if self._loaded != before:
-            try:
-                await self._store.write(self._key, _INFOS.dump_json(tuple(self._loaded)))
-            except ImmersivaudioError as error:
-                logger.warning("what the modules have loaded could not be written down", exc_info=error)
+        if self._loaded != self._before and (self._writing is None or self._writing.done()):
+            self._writing = detached(self._write(self._loaded))
+
+    async def _write(self, told: Sequence[ModuleInfo]) -> None:
+        try:
+            await self._store.write(self._key, _INFOS.dump_json(tuple(told)))
+            self._before = told
+        except ImmersivaudioError as error:  # at the next question again
+            logger.warning("what the modules have loaded could not be written down", exc_info=error)
 
     async def _told_before(self) -> Sequence[ModuleInfo]:
-        """By modules of this release with these settings, to whoever asked them first."""
+        """By modules of this release with these settings, to whoever asked them."""
         with suppress(ImmersivaudioError, ValidationError):
             if data := await self._store.read(self._key):
                 return _INFOS.validate_json(data)

@@ -53,11 +53,11 @@ def _look_at(config: Path) -> ForkProcess:
 
 
 def _refuse(config: Path) -> None:
-    from serve.config import BadConfig, SomebodyElses, applications
+    from serve.config import BadConfig, NotOurs, applications
 
     try:
         applications(config, manifests=False)
-    except SomebodyElses:
+    except NotOurs:
         pass
     except BadConfig as error:
         print(f"immersivaudio: {config}: {error}", file=sys.stderr)

@@ -135,16 +135,22 @@ class Pipeline:
         return await attempts(attempt, pauses=self._settings.runs.retry_pauses, failed=failed)
 
     async def info(self) -> Sequence[ModuleInfo]:
-        """What every module had loaded when it was asked last. Raises when one has never answered yet."""
+        """What every module had loaded when it was asked last; see `Loaded`."""
         return await self._loaded.info()
 
     def _all_there(self) -> bool:
         return all(self._handles[name].running_replicas_populated() for name in told_of(self._settings).values())
 
     async def _ask(self) -> Sequence[ModuleInfo]:
-        served: list[ModuleInfo] = await asyncio.gather(
-            *(self._handles[name].info.remote(unit.part) for unit, name in told_of(self._settings).items())
-        )
+        asked: list[Any] = [
+            self._handles[name].info.remote(unit.part) for unit, name in told_of(self._settings).items()
+        ]
+        try:
+            served: list[ModuleInfo] = await asyncio.gather(*asked)
+        except BaseException:
+            for response in asked:
+                response.cancel()  # else they would stay in line, and more with every question
+            raise
         own = ModuleInfo(module="prompt_enhancement", model=self._enhancer.model, device="cpu", profile="any")
         return (*served[:4], own, *served[4:])
 

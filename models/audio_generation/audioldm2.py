@@ -59,8 +59,7 @@ class AudioLDM2Settings(ModuleSettings):
     joining: Joining = "average"
     """How windows are joined where they overlap: by a weighted average, or by taking their rows in turn."""
     compiled: bool | None = None
-    """Whether the networks are compiled at the start, which takes minutes and makes them several times faster on a GPU. None: on a
-    GPU they are."""
+    """Whether the networks are compiled at the start, where that is possible, which takes minutes. None: on a GPU they are."""
 
     tuning: ClassVar = frozenset({"max_seconds", "at_once", "windows", "compiled"})
 

@@ -1,4 +1,4 @@
-"""AudioLDM2's three large networks, each called with the few shapes for which it was compiled.
+"""AudioLDM2's three large networks, each called with few shapes.
 
 A step of the UNet launches about 1,600 kernels; on a fast GPU the launches take many times longer than the arithmetic. So the calls
 have fixed shapes: one window or many, always the same rows and the same number of tokens. `torch.compile` compiles each network
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from models.audio_generation.failures import device_is_broken, memory_is_short
+from models.audio_generation.failures import memory_is_short
 from models.audio_generation.sizes import Sizes
 from models.audio_generation.text import Conditioning
 
@@ -24,7 +24,7 @@ class Networks:
     """UNet, VAE decoder and vocoder of one pipeline. One thread calls them: recorded graphs belong to their thread."""
 
     def __init__(self, pipeline: Any, *, compiled: bool) -> None:
-        """compiled: the networks are compiled for every shape that `warm_up` gives them."""
+        """compiled: the networks are compiled by `warm_up`, where that is possible."""
         self.sizes = Sizes.of(pipeline)
         self.device = torch.device(pipeline.device)
         self.compiled = compiled
@@ -40,22 +40,28 @@ class Networks:
         )
 
     def warm_up(self, largest: int) -> int:
-        """Call everything that is compiled once at every shape; return how many windows a call can take, `largest` at most.
+        """Compile what is to be compiled, and call it at every shape; return how many windows a call can take, `largest` at most.
 
-        It takes minutes. What cannot be compiled here (a machine without a C compiler, say) is called as it is, and the log
-        says why. Raises torch.OutOfMemoryError when not even one window fits into memory.
+        It takes minutes. What cannot be compiled here (on a machine without a C compiler, say) is called as it is, and the log
+        says why. Raises what torch raises when not even one window fits into memory, or the device is broken.
         """
         if not self.compiled:
             return largest
         try:
             return self._compile(largest)
         except Exception as error:
-            if memory_is_short(error) or device_is_broken(error):
+            if memory_is_short(error) or not _answers(self.device):
                 raise
-            logger.warning("the audio model's networks are not compiled, so they are slower: %s", _short(error))
-            self.compiled, self._shapes = False, ()
-            self._run_unet, self._run_vae, self._run_vocoder = self._predict, self._decode, self._vocode
-            return largest
+            logger.warning(
+                "the audio model's networks cannot be compiled here, and are slower as they are", exc_info=error
+            )
+        self.compiled, self._shapes = False, ()
+        self._run_unet, self._run_vae, self._run_vocoder = self._predict, self._decode, self._vocode
+        # What has been compiled and recorded so far would keep its memory.
+        torch._dynamo.reset()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return largest
 
     def _compile(self, largest: int) -> int:
         sizes, device = self.sizes, self.device
@@ -72,15 +78,17 @@ class Networks:
                     self._shapes = (rows,)
                     with _told(f"the UNet for calls of {rows} rows"):
                         self._nothing(rows)
-            except torch.OutOfMemoryError:
-                if largest == 1:
+            except Exception as error:  # torch's compiler wraps what it meets in an error of its own
+                if largest == 1 or not memory_is_short(error):
                     raise
                 largest //= 2
                 logger.warning("the memory is too small: the audio model takes %d windows at a time", largest)
             else:
-                self._shapes = tuple(
-                    shapes
-                )  # seven at most: where each is compiled after all, no more than eight may be
+                # Seven at most: should each be compiled by itself after all, the compiler gives up after eight.
+                self._shapes = tuple(shapes)
+                counted = torch._dynamo.utils.counters
+                graphs, skipped = counted["stats"]["unique_graphs"], counted["inductor"]["cudagraph_skips"]
+                logger.info("compiled %d graphs; %d of them cannot be recorded", graphs, skipped)
                 return largest
 
     @torch.no_grad()
@@ -90,7 +98,7 @@ class Networks:
         """The UNet's predictions, float32, of shape (len(rows), channels, window, columns).
 
         latents: (windows, channels, window, columns). Row n of the call is window `rows[n]` at timestep `times[n]`, with the text
-        `texts[n]`. Rows are added to the next shape that is compiled, and taken away again.
+        `texts[n]`. Rows are added to the next shape that was recorded, and taken away again.
         """
         padding = [0] * (self._shape(len(rows)) - len(rows))
         texts = [*texts, *(texts[0] for _ in padding)]
@@ -103,7 +111,8 @@ class Networks:
             torch.stack([text.mask for text in texts]),
         )
         if self.compiled:
-            for tensor in given:  # else each number of rows would be compiled by itself, for minutes
+            # Else each number of rows would be compiled by itself, for minutes.
+            for tensor in given:
                 torch._dynamo.maybe_mark_dynamic(tensor, 0)
         return self._run_unet(*given)[: len(rows)].float()
 
@@ -168,9 +177,12 @@ class Networks:
         return self._vocoder(mel)
 
 
-def _short(error: Exception) -> str:
-    """torch tells a page; the reason is at its beginning."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
+def _answers(device: torch.device) -> bool:
+    """Whether the device still works. An error's words do not tell: compilers name CUDA in theirs, too."""
+    try:
+        return torch.ones(1, device=device).sum().item() == 1
+    except Exception:
+        return False
 
 
 @contextmanager

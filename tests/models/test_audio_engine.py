@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.exc import BackendCompilerFailed
 
 from models.audio import Samples
 from models.audio_generation import batch as batch_module
+from models.audio_generation import networks as networks_module
 from models.audio_generation import nothing_to_report
 from models.audio_generation.batch import ContinuousBatch, Job
 from models.audio_generation.engine import Engine
@@ -21,7 +23,7 @@ from models.audio_generation.networks import Networks
 from models.audio_generation.sizes import Sizes
 from models.audio_generation.text import TextEncoder
 from models.audio_generation.tracks import Plan, Track, noise
-from models.errors import ModuleFailed, OutOfMemory
+from models.errors import ModuleFailed, OutOfMemory, WorkerDied
 
 RATE = 8000
 WINDOW = 128
@@ -263,22 +265,45 @@ class TestSharedCalls:
             run(studio.batch(1), plain)
             assert same(result(plain), result(job))
 
+    @pytest.mark.parametrize(
+        "told",
+        [
+            "Failed to find C compiler. Please specify one.",
+            "Command '['gcc', '/tmp/cuda_utils.c']' returned non-zero exit status 1.",
+            "Found Tesla K80 which is too old: supported are devices of CUDA Capability >= 7.0",
+        ],
+    )
     def test_go_on_uncompiled_where_nothing_can_be_compiled(
-        self, toy_audioldm2: Path, studio: Studio, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+        self,
+        toy_audioldm2: Path,
+        studio: Studio,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        told: str,
     ) -> None:
-        def backend(graph: torch.fx.GraphModule, _: object) -> Any:
-            raise RuntimeError("Failed to find C compiler.\nPlease specify one.")
-
-        monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+        monkeypatch.setattr(torch, "compile", compiler_that_fails(RuntimeError(told)))
         without = Studio(toy_audioldm2)
         without.networks = Networks(without.pipeline, compiled=True)
         assert without.networks.warm_up(4) == 4
-        [told] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-        assert told.startswith("the audio model's networks are not compiled, so they are slower: ")
-        assert "Failed to find C compiler." in told
+        [record] = [record for record in caplog.records if record.name == networks_module.__name__]
+        assert record.levelname == "WARNING"
+        assert record.exc_info
+        assert told in str(record.exc_info[1])
         job = without.job(without.plan(seconds=4))
         run(without.batch(4), job)
         assert same(studio.alone(studio.plan(seconds=4)), result(job))
+
+    def test_do_not_go_on_where_the_device_is_broken(
+        self, toy_audioldm2: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        raised = torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+        monkeypatch.setattr(torch, "compile", compiler_that_fails(raised))
+        monkeypatch.setattr(networks_module, "_answers", lambda device: False)
+        engine = Engine(Networks(Studio(toy_audioldm2).pipeline, compiled=True), largest=2)
+        with pytest.raises(WorkerDied, match="illegal memory access"):
+            engine.warm_up()
+        with pytest.raises(WorkerDied):
+            engine.check_health()
 
 
 class TestMemory:
@@ -387,13 +412,23 @@ class TestLeaving:
         assert all(rows == 2 for rows, _ in calls)
 
 
-def with_room_for(rows: int) -> Any:
-    """In place of torch.compile: networks that run out of memory with more rows."""
+def compiler_that_fails(raised: Exception) -> Any:
+    """In place of torch.compile: what its compiler raises comes out as torch's own wraps it."""
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> Any:
+        raise raised
+
+    return functools.partial(torch.compile, backend=backend)
+
+
+def with_room_for(rows: int, *, wrapped: bool = False) -> Any:
+    """In place of torch.compile: networks that run out of memory with more rows, as a call or as the compiler tells it."""
 
     def compiled(network: Any, **_: Any) -> Any:
         def checked(*tensors: torch.Tensor) -> torch.Tensor:
             if len(tensors[0]) > rows:
-                raise torch.OutOfMemoryError("CUDA out of memory")
+                short = torch.OutOfMemoryError("CUDA out of memory")
+                raise BackendCompilerFailed(compiled, short, None) if wrapped else short
             made: torch.Tensor = network(*tensors)
             return made
 
@@ -502,11 +537,12 @@ class TestTooLittleMemory:
         assert isinstance(job.failure, OutOfMemory)
         assert same(result(other), studio.alone(studio.plan(seed=(2,))))
 
+    @pytest.mark.parametrize("wrapped", [False, True])
     def test_at_the_start_leaves_out_the_shapes_that_do_not_fit(
-        self, toy_audioldm2: Path, monkeypatch: pytest.MonkeyPatch
+        self, toy_audioldm2: Path, monkeypatch: pytest.MonkeyPatch, wrapped: bool
     ) -> None:
         pipeline = load_pipeline(Checkpoint("toy", toy_audioldm2), device="cpu", dtype=torch.float32)
-        monkeypatch.setattr(torch, "compile", with_room_for(10))
+        monkeypatch.setattr(torch, "compile", with_room_for(10, wrapped=wrapped))
         assert Networks(pipeline, compiled=True).warm_up(16) == 4
 
 

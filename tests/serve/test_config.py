@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import yaml
 from ray.serve._private.build_app import build_app
 
+from serve import one_machine
 from serve.app import build
 from serve.config import BadConfig, applications, deployments
 from serve.settings import AppSettings
@@ -107,6 +109,24 @@ class TestAFileForKubernetes:
         (tmp_path / "service.yaml").write_text(f"kind: RayService\nspec: {spec}\n")
         with pytest.raises(BadConfig, match=r"its RayService has no serveConfigV2|cannot be read"):
             applications(tmp_path / "service.yaml")
+
+
+@pytest.mark.parametrize(
+    ("path", "judged"),
+    [
+        ("other:build", False),
+        ("other.serve.app:build", False),
+        ("serve.app.build", True),
+        ("serve.ap:build", True),
+        ("serve:build", True),
+        ("build", True),
+    ],
+)
+def test_who_builds_something_else_is_judged_by_serve(tmp_path: Path, path: str, judged: bool) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(f"applications: [{{name: a, import_path: {path}, args: {{stor: x}}}}]")
+    with pytest.raises(SystemExit) if judged else nullcontext():
+        one_machine._refuse(file)
 
 
 @pytest.mark.parametrize(

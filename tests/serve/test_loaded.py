@@ -47,8 +47,16 @@ async def busy(folder: Path, **settings: object) -> Asked:
     """Modules that have answered one replica, and make all others wait."""
     asked = Asked(MUSIC)
     assert await asked.replica(folder, **settings).info() == (MUSIC,)
+    await written(folder, MUSIC)
     asked.free.clear()
     return asked
+
+
+async def written(folder: Path, told: ModuleInfo) -> None:
+    """Wait until the store says so."""
+    async with asyncio.timeout(30):
+        while not any(f'"{told.model}"' in file.read_text() for file in folder.glob("modules/*.json")):
+            await asyncio.sleep(0.01)
 
 
 async def never_tells(replica: Loaded) -> bool:
@@ -67,8 +75,9 @@ async def test_a_replica_that_comes_when_all_are_busy_tells_what_the_one_before_
     assert await newcomer.info() == (MUSIC,)
     asked.answers = [OTHER]
     asked.free.set()
-    await asyncio.sleep(0.01)
+    await newcomer.begin()
     assert await newcomer.info() == (OTHER,)
+    await written(tmp_path, OTHER)
     asked.free.clear()
     assert await asked.replica(tmp_path).info() == (OTHER,)
 
@@ -124,13 +133,28 @@ async def test_after_a_while_they_are_asked_again_and_nobody_waits_for_it(
     asked = Asked(MUSIC, OTHER)
     replica = asked.replica(tmp_path)
     told = [await replica.info(), await replica.info()]
-    await asyncio.sleep(0.01)
+    await replica.begin()
     assert [*told, await replica.info()] == [(MUSIC,), (MUSIC,), (OTHER,)]
 
 
-async def test_a_store_that_is_away_keeps_nobody_from_telling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_was_told_before_is_told_where_a_replica_dies_with_the_question(tmp_path: Path) -> None:
+    asked = await busy(tmp_path)
+    asked.answers = []
+    asked.free.set()
+    assert await asked.replica(tmp_path).info() == (MUSIC,)
+
+
+async def test_a_store_that_is_away_keeps_nobody_from_telling_and_hears_of_it_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loaded, "TOLD_SECONDS", 0.0)
     asked = Asked(MUSIC)
     (tmp_path / "modules").write_text("no folder")
-    assert await asked.replica(tmp_path).info() == (MUSIC,)
+    replica = asked.replica(tmp_path)
+    assert await replica.info() == (MUSIC,)
     asked.free.clear()
     assert await never_tells(asked.replica(tmp_path))
+    (tmp_path / "modules").unlink()
+    asked.free.set()
+    await replica.begin()
+    await written(tmp_path, MUSIC)
