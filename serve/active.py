@@ -103,6 +103,12 @@ class ActiveRuns:
         data = await self._store.read(_claim_key(run.run_id, run.claims))
         return data.decode() if data else None
 
+    async def holder(self, run_id: str) -> str | None:
+        """Who has the run now, by the store; None where nobody has it, and when it has ended."""
+        last = max((int(key.split("/")[2][:6]) for key in await self._store.keys(f"active/{run_id}")), default=0)
+        data = await self._store.read(_claim_key(run_id, last)) if last else None
+        return data.decode() if data else None
+
     async def beat(self, owner: str) -> None:
         """The owner's sign of life."""
         await self._store.write(_beat_key(owner), f"{time.time_ns()}".encode())

@@ -183,7 +183,7 @@ class FrameDescriber(ModuleServer):
         self._describing.add(describing)
         describing.add_done_callback(self._described)
         try:
-            return await self.in_time(describing, begun, task.record)
+            return await self.in_time(describing, begun, task)
         finally:
             if not begun.is_set():
                 describing.cancel()

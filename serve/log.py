@@ -77,6 +77,8 @@ class RunLog:
         self._seq = seq
         self._lock = asyncio.Lock()
         self.run = run
+        self.owner: str | None = None
+        """Who works on the run, where the one that writes does."""
 
     @classmethod
     async def create(

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from models import work
-from models.errors import DeadlinePassed, OtherModel, OutOfMemory, StorageFull
+from models.errors import DeadlinePassed, OtherModel, OutOfMemory, StorageFailed, StorageFull, WorkerAway
 from models.record import Module, ModuleInfo, Outputs, Progress, Record, StemKind
 from models.schema import ModuleSettings
 from serve import tracing
+from serve.active import ActiveRuns
 from serve.log import progress_key, progress_pause
 from serve.metrics import GpuMemory
 from serve.modules import Task
@@ -29,6 +30,9 @@ from serve.workspace import StoreWorkspace, clear_scratch
 
 logger = logging.getLogger("ray.serve")
 
+UNWANTED_SECONDS = (
+    10.0  # how often it is looked whether the run is still whose it was: in a bucket, each look is paid for
+)
 STUCK_SECONDS = 60.0  # after its deadline, work that has not stopped by itself never will: the replica is replaced
 
 
@@ -45,6 +49,7 @@ class ModuleServer:
         clear_scratch()
         self.settings = settings
         self.store = Store(settings.store)
+        self._active = ActiveRuns(self.store)
         own = self.own(settings)
         # Before they are loaded: who replaces them meanwhile is noticed at the next start.
         weights = _weights_on_disk(own)
@@ -73,7 +78,7 @@ class ModuleServer:
     async def run(self, task: Task) -> Outputs:
         """The module's output for this record. Every file that it names is in the store.
 
-        Raises OtherModel, DeadlinePassed, OutOfMemory, StorageFull, and what the step raises.
+        Raises OtherModel, DeadlinePassed, WorkerAway, OutOfMemory, StorageFull, and what the step raises.
         """
         self.check_identity(task)
         loop, begun = asyncio.get_running_loop(), asyncio.Event()
@@ -82,26 +87,43 @@ class ModuleServer:
             self._threads, self._run, task, cancelled, lambda: loop.call_soon_threadsafe(begun.set)
         )
         try:
-            return await self.in_time(result, begun, task.record)
+            return await self.in_time(result, begun, task)
         finally:
             result.cancel()  # what has not begun is not begun
             cancelled.set()  # what has, ends at its next step
 
-    async def in_time(self, result: "asyncio.Future[Outputs]", begun: asyncio.Event, record: Record) -> Outputs:
-        """The result, which has to be there so many seconds after the work has begun. Raises DeadlinePassed.
+    async def in_time(self, result: "asyncio.Future[Outputs]", begun: asyncio.Event, task: Task) -> Outputs:
+        """The result, which has to be there so many seconds after the work has begun, and while somebody waits for it.
 
-        The result itself is not cancelled, neither then nor when the caller is.
+        Raises DeadlinePassed, and WorkerAway when the run has another owner, or has ended. The result itself is not cancelled,
+        neither then nor when the caller is.
         """
         its_turn: asyncio.Future[Any] = asyncio.ensure_future(begun.wait())
-        seconds = self._deadline(record)
+        unwanted: asyncio.Future[Any] = asyncio.ensure_future(self._until_unwanted(task))
+        seconds = self._deadline(task.record)
         try:
-            await asyncio.wait([result, its_turn], return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait([result], timeout=seconds)
-            if not result.done():
-                raise DeadlinePassed(f"it took longer than the {seconds:g} s that it may")
-            return result.result()
+            await asyncio.wait([result, its_turn, unwanted], return_when=asyncio.FIRST_COMPLETED)
+            if not unwanted.done():
+                await asyncio.wait([result, unwanted], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if result.done():
+                return result.result()
+            if unwanted.done():
+                raise WorkerAway("the run has another owner by now, or has ended")
+            raise DeadlinePassed(f"it took longer than the {seconds:g} s that it may")
         finally:
             its_turn.cancel()
+            unwanted.cancel()
+
+    async def _until_unwanted(self, task: Task) -> None:
+        """Return when the run of the task is not its owner's any more. One that has died cancels nothing."""
+        while True:
+            await asyncio.sleep(UNWANTED_SECONDS)
+            try:
+                if task.run_id and task.owner and await self._active.holder(task.run_id) != task.owner:
+                    logger.info("module stopped: nobody waits for it", extra=self._about(task))
+                    return
+            except StorageFailed as error:
+                logger.warning("it could not be seen whose the run is", exc_info=error, extra=self._about(task))
 
     def check_identity(self, task: Task) -> None:
         """Raise OtherModel when the outputs of another model, or of other settings, are expected."""
@@ -162,12 +184,14 @@ class ModuleServer:
         longest = max(self._deadline(task.record) for task in tasks)
         self._must_end_by[these] = time.monotonic() + longest + STUCK_SECONDS
         for task in tasks:
-            about = {"run_id": task.run_id, "module_name": self.module, "part": task.part}
-            logger.info("module begins", extra={**about, **tracing.log_fields()})
+            logger.info("module begins", extra={**self._about(task), **tracing.log_fields()})
         try:
             yield
         finally:
             del self._must_end_by[these]
+
+    def _about(self, task: Task) -> dict[str, str | None]:
+        return {"run_id": task.run_id, "module_name": self.module, "part": task.part}
 
     def _deadline(self, record: Record) -> float:
         allowed: Deadline = getattr(self.settings.deadlines, self.module)

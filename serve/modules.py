@@ -78,6 +78,8 @@ class Task:
     """Prefix of the keys of the files to make."""
     run_id: str | None = None
     """The run that hears of the progress; None for a module alone."""
+    owner: str | None = None
+    """Who asks, for the run. When it belongs to another, or has ended, nobody waits for the outputs any more."""
     memory_was_short: bool = False
     """The last attempt ran out of memory."""
     identity: str | None = None
@@ -107,16 +109,23 @@ class Modules:
         self._identities: dict[Unit, str | None] = {}
 
     async def compute(
-        self, unit: Unit, record: Record, *, run_id: str | None, key: str | None, memory_was_short: bool = False
+        self,
+        unit: Unit,
+        record: Record,
+        *,
+        run_id: str | None,
+        key: str | None,
+        owner: str | None = None,
+        memory_was_short: bool = False,
     ) -> Outputs:
-        """The unit's outputs. `key` is the name of the API key that the run belongs to.
+        """The unit's outputs. `key` is the name of the API key that the run belongs to, `owner` who works on it.
 
         Raises InvalidOptions for a draft that nobody makes, and what the server raises.
         """
         server = self._servers.get(unit)
         if server is None:  # accepted when the service had other settings
             raise no_draft_of(unit.part or unit.module)
-        task = Task(record, "", run_id, memory_was_short, None, unit.part, tracing.traceparent())
+        task = Task(record, "", run_id, owner, memory_was_short, None, unit.part, tracing.traceparent())
         for meeting in range(1, MEETINGS + 1):
             if unit not in self._identities:  # asked once: a server that has another in the meantime says so
                 self._identities[unit] = await server.identity()

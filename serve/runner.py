@@ -57,6 +57,7 @@ class Runner:
         What fails on the way becomes the log's last event. Raises NotFound, and StorageFailed when the store itself is away.
         """
         log = await RunLog.open(self._store, run_id)
+        log.owner = owner
         if log.run.ended_at is not None:
             return True
         about = {"run_id": run_id, "media": log.run.record.video_input.media}
@@ -156,7 +157,12 @@ class Runner:
             about = {"run_id": log.run.id, "module": unit.module, "part": unit.part, **short}
             with tracing.span(f"{unit.module} {unit.part}" if unit.part else unit.module, about) as span:
                 outputs = await self._modules.compute(
-                    unit, log.run.record, run_id=log.run.id, key=log.run.key, memory_was_short=memory_was_short
+                    unit,
+                    log.run.record,
+                    run_id=log.run.id,
+                    key=log.run.key,
+                    owner=log.owner,
+                    memory_was_short=memory_was_short,
                 )
                 span.tell({"origin": _origin(outputs), "model": _model(outputs)})
             return outputs

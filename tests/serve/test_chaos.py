@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -87,30 +88,41 @@ async def test_a_cancelled_run_frees_its_place_on_the_cluster(address: str, tmp_
         assert (await http.get(location)).json()["record"]["audio_generation"] is None
 
 
-async def test_a_pipeline_that_comes_while_all_audio_is_busy_says_that_it_is_ready(
-    address: str, ray_folder: Path, tmp_path: Path
-) -> None:
-    """What it asks the others waits in line behind their work."""
+@pytest.fixture
+def orphans(address: str, ray_folder: Path, tmp_path: Path) -> Iterator[list[str]]:
+    """Runs whose owner was killed while more of them had long work at one replica than it takes at once."""
     image = media_factory.make_image(tmp_path / "still.png", size=(64, 36))
-    files = {"file": ("still.png", image.read_bytes())}
-    async with httpx.AsyncClient(base_url=address, timeout=60) as http, asyncio.timeout(120):
-        runs = []
-        for seed in range(BUSY):
-            data = {"options": json.dumps({"seconds": 1700, "seed": seed})}
-            runs.append((await http.post("/v1/runs", files=files, data=data)).headers["location"])
-        while not all([(await http.get(run)).json()["record"]["prompt_enhancement"] for run in runs]):
-            await asyncio.sleep(0.1)
-        await asyncio.sleep(1)
+    with ImmersivaudioClient(address) as service:
+        runs = [service.submit(image, Options(seconds=1700, seed=seed)).id for seed in range(BUSY)]
+        while not all(service.run(run_id).record.prompt_enhancement for run_id in runs):
+            time.sleep(0.1)
+        time.sleep(1)
         [before] = replicas(ray_folder)["Pipeline"]
         kill(before)
         while before in (there := replicas(ray_folder).get("Pipeline", [])) or not there:
-            await asyncio.sleep(0.1)
-        while (await http.get("/readyz")).status_code != 200:
-            await asyncio.sleep(0.1)
-        assert len((await http.get("/v1/modules")).json()) == len(MODULES)  # a stem more, and no video_input
-        assert not any([(await http.get(run)).json()["ended_at"] for run in runs])
-        for run in runs:
-            await http.delete(run)
+            time.sleep(0.1)
+        yield runs
+        for run_id in runs:
+            service.cancel(run_id)
+
+
+@pytest.mark.timeout(200)
+def test_after_its_owners_death_a_runs_work_is_stopped_and_done_for_the_new_one(
+    address: str, ray_folder: Path, orphans: list[str]
+) -> None:
+    began = time.monotonic()
+    while httpx.get(f"{address}/readyz").status_code != 200:
+        time.sleep(0.1)
+    assert len(httpx.get(f"{address}/v1/modules").json()) == len(MODULES)  # a stem more, and no video_input
+    stopped: set[object] = set()
+    while not stopped:
+        lines = list(log_lines(ray_folder))
+        stopped = {line["run_id"] for line in lines if str(line.get("message")).startswith("module stopped")}
+        assert time.monotonic() - began < 150
+        time.sleep(1)
+    assert stopped <= {*orphans}
+    with ImmersivaudioClient(address) as service:
+        assert {service.run(run_id).ended_at for run_id in orphans} == {None}
 
 
 async def test_what_the_service_does_can_be_seen_from_outside(address: str, survivors: list[Run]) -> None:

@@ -6,16 +6,27 @@ import errno
 import os
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from models import work
-from models.errors import DeadlinePassed, NotFound, OutOfMemory, StorageFull, UnsupportedMedia
+from models.errors import (
+    DeadlinePassed,
+    NotFound,
+    OutOfMemory,
+    StorageFailed,
+    StorageFull,
+    UnsupportedMedia,
+    WorkerAway,
+)
 from models.frame_description import Description, Shot
 from models.record import Options, Outputs, Progress, Record
 from models.video_input import SourceFile
+from serve import module_server
+from serve.active import ActiveRun, ActiveRuns
 from serve.deployments import FrameDescriber, FrameExtractor, MusicGenerator
 from serve.log import progress_key
 from serve.module_server import ModuleServer
@@ -25,6 +36,8 @@ from serve.sources import Sent
 from serve.store import Store
 from serve.workspace import STALE_SECONDS, StoreWorkspace
 from tests.serve import records
+
+RUN = "a" * 32
 
 
 class Model:
@@ -100,6 +113,78 @@ async def test_what_waits_for_its_turn_and_is_cancelled_is_never_begun(server: S
             await waiting
     await until_stopped(server)
     assert len(server.batches) == 1
+
+
+@pytest.fixture
+async def taken_run(server: Steps, monkeypatch: pytest.MonkeyPatch) -> ActiveRun:
+    """A run that `me` has taken."""
+    monkeypatch.setattr(module_server, "UNWANTED_SECONDS", 0.05)
+    active = ActiveRuns(server.store)
+    await active.open(RUN, None)
+    [waiting] = await active.all()
+    assert await active.claim(waiting, "me")
+    [taken] = await active.all()
+    return taken
+
+
+async def taken_over(active: ActiveRuns, run: ActiveRun) -> None:
+    assert await active.claim(run, "another")
+
+
+async def left(active: ActiveRuns, run: ActiveRun) -> None:
+    await active.release(run)
+
+
+async def ended(active: ActiveRuns, run: ActiveRun) -> None:
+    await active.close(run.run_id)
+
+
+@pytest.mark.parametrize("becomes", [taken_over, left, ended])
+async def test_what_a_run_asked_for_is_stopped_when_it_is_no_longer_its_owners(
+    server: Steps, taken_run: ActiveRun, becomes: Callable[[ActiveRuns, ActiveRun], Awaitable[None]]
+) -> None:
+    """An owner that has died cancels nothing."""
+    at_work, in_line = (asyncio.create_task(server.run(task(run_id=RUN, owner="me"))) for _ in range(2))
+    while not server.taken:
+        await asyncio.sleep(0.01)
+    await becomes(ActiveRuns(server.store), taken_run)
+    for running in (at_work, in_line):
+        with pytest.raises(WorkerAway):
+            await asyncio.wait_for(running, 8)  # all of its steps would take longer
+    await until_stopped(server)
+    assert len(server.batches) == 1
+
+
+async def test_what_its_owner_waits_for_goes_on_also_while_the_store_is_away(
+    server: Steps, taken_run: ActiveRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    async def away(self: ActiveRuns, run_id: str) -> str:
+        asked.append(run_id)
+        if len(asked) % 2:
+            raise StorageFailed("away")
+        return "me"
+
+    monkeypatch.setattr(ActiveRuns, "holder", away)
+    running = asyncio.create_task(server.run(task(run_id=RUN, owner="me")))
+    while len(asked) < 6:
+        await asyncio.sleep(0.01)
+    assert not running.done()
+    running.cancel()
+    await until_stopped(server)
+
+
+async def test_who_has_a_run_is_read_in_the_store(server: Steps, taken_run: ActiveRun) -> None:
+    active = ActiveRuns(server.store)
+    assert await active.holder(RUN) == "me"
+    await active.release(taken_run)
+    assert await active.holder(RUN) is None
+    [released] = await active.all()
+    await active.claim(released, "another")
+    assert await active.holder(RUN) == "another"
+    await active.forget(RUN)
+    assert await active.holder(RUN) is None
 
 
 async def test_a_deadline_stops_the_work_and_waiting_does_not_count(tmp_path: Path) -> None:

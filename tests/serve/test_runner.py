@@ -28,6 +28,7 @@ class Graph:
         self.running: set[Unit] = set()
         self.together: set[frozenset[Unit]] = set()
         self.cancelled: set[Unit] = set()
+        self.owners: set[str | None] = set()
         self.broken = broken or {}
         self.seconds = 0.01
 
@@ -45,6 +46,7 @@ class Server:
         graph, unit = self.graph, self.unit
         graph.begun.append(unit)
         graph.short.append(task.memory_was_short)
+        graph.owners.add(task.owner)
         graph.running.add(unit)
         try:
             await asyncio.sleep(graph.seconds)
@@ -198,6 +200,12 @@ async def test_a_cancelled_run_stops_whatever_it_is_doing(store: Store) -> None:
     assert [event.type for event in log] == ["accepted", "started", "cancelled"]
     assert (await cancel(store, RUN)).status == "cancelled"
     assert [event async for event in read_events(store, RUN, after=0)] == log
+
+
+async def test_whoever_computes_is_told_who_asks(store: Store) -> None:
+    graph = Graph()
+    assert (await execute(store, graph, records.video_input())).status == "finished"
+    assert graph.owners == {"me"}
 
 
 async def test_an_owner_that_has_lost_its_run_stops_and_writes_nothing_more(store: Store) -> None:
