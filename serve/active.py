@@ -105,7 +105,8 @@ class ActiveRuns:
 
     async def holder(self, run_id: str) -> str | None:
         """Who has the run now, by the store; None where nobody has it, and when it has ended."""
-        last = max((int(key.split("/")[2][:6]) for key in await self._store.keys(f"active/{run_id}")), default=0)
+        places = map(_PLACE.fullmatch, await self._store.keys(f"active/{run_id}"))
+        last = max((int(place[2]) for place in places if place), default=0)
         data = await self._store.read(_claim_key(run_id, last)) if last else None
         return data.decode() if data else None
 

@@ -66,7 +66,7 @@ def _add_health(app: FastAPI, service: RunService) -> None:
     @app.get(
         "/readyz",
         responses={
-            200: examples.of("Every module is there, and has answered.", {"status": "ready"}),
+            200: examples.of("Every module has been there, and has answered.", {"status": "ready"}),
             **examples.problems(503),
         },
         summary="Able to work?",

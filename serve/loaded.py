@@ -64,7 +64,7 @@ class Loaded:
     async def info(self) -> Sequence[ModuleInfo]:
         """What every module had loaded when it was asked last, by this replica, or by another while they do not answer this one.
 
-        Raises when nobody has been told, or a deployment has no replica, as soon as the question has failed.
+        Raises what the question has failed with, when nobody was told before, or a deployment has never had a replica.
         """
         if self._loaded:
             if time.monotonic() - self._asked_at > TOLD_SECONDS:

@@ -30,10 +30,10 @@ from serve.workspace import StoreWorkspace, clear_scratch
 
 logger = logging.getLogger("ray.serve")
 
-UNWANTED_SECONDS = (
-    10.0  # how often it is looked whether the run is still whose it was: in a bucket, each look is paid for
-)
-STUCK_SECONDS = 60.0  # after its deadline, work that has not stopped by itself never will: the replica is replaced
+# How often it is looked whether the run is still whose it was: in a bucket, each look is paid for.
+UNWANTED_SECONDS = 10.0
+# After its deadline, work that has not stopped by itself never will: the replica is replaced.
+STUCK_SECONDS = 60.0
 
 
 class ModuleServer:
@@ -95,8 +95,8 @@ class ModuleServer:
     async def in_time(self, result: "asyncio.Future[Outputs]", begun: asyncio.Event, task: Task) -> Outputs:
         """The result, which has to be there so many seconds after the work has begun, and while somebody waits for it.
 
-        Raises DeadlinePassed, and WorkerAway when the run has another owner, or has ended. The result itself is not cancelled,
-        neither then nor when the caller is.
+        Raises DeadlinePassed, and WorkerAway when the one who asked has died and the run is not his any more. The result itself is
+        not cancelled, neither then nor when the caller is.
         """
         its_turn: asyncio.Future[Any] = asyncio.ensure_future(begun.wait())
         unwanted: asyncio.Future[Any] = asyncio.ensure_future(self._until_unwanted(task))
@@ -108,6 +108,8 @@ class ModuleServer:
             if result.done():
                 return result.result()
             if unwanted.done():
+                unwanted.result()
+                logger.info("module stopped: whoever asked for it has died", extra=self._about(task))
                 raise WorkerAway("the run has another owner by now, or has ended")
             raise DeadlinePassed(f"it took longer than the {seconds:g} s that it may")
         finally:
@@ -115,15 +117,24 @@ class ModuleServer:
             unwanted.cancel()
 
     async def _until_unwanted(self, task: Task) -> None:
-        """Return when the run of the task is not its owner's any more. One that has died cancels nothing."""
+        """Return when the owner who asked has died, and his run is not his any more. One who lives cancels by himself."""
+        if task.run_id is None or task.owner is None:
+            await asyncio.Event().wait()
+            return
         while True:
             await asyncio.sleep(UNWANTED_SECONDS)
             try:
-                if task.run_id and task.owner and await self._active.holder(task.run_id) != task.owner:
-                    logger.info("module stopped: nobody waits for it", extra=self._about(task))
+                if await self._active.holder(task.run_id) != task.owner and await self._has_died(task.owner):
                     return
             except StorageFailed as error:
-                logger.warning("it could not be seen whose the run is", exc_info=error, extra=self._about(task))
+                logger.warning("it could not be seen whose the run is: %s", error, extra=self._about(task))
+
+    async def _has_died(self, owner: str) -> bool:
+        """Whether he said goodbye, or gives no sign of life for `lease_seconds` from now on."""
+        before = await self._active.last_beat(owner)
+        if before is not None:
+            await asyncio.sleep(self.settings.runs.lease_seconds)
+        return await self._active.last_beat(owner) == before
 
     def check_identity(self, task: Task) -> None:
         """Raise OtherModel when the outputs of another model, or of other settings, are expected."""

@@ -79,7 +79,7 @@ class Task:
     run_id: str | None = None
     """The run that hears of the progress; None for a module alone."""
     owner: str | None = None
-    """Who asks, for the run. When it belongs to another, or has ended, nobody waits for the outputs any more."""
+    """Who asks, for the run. When he has died, and the run is another's or has ended, nobody waits for the outputs any more."""
     memory_was_short: bool = False
     """The last attempt ran out of memory."""
     identity: str | None = None
