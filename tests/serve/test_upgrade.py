@@ -1,5 +1,6 @@
 """New versions take the place of old ones while runs are in flight. The long form is `bench/chaos.py --upgrades`."""
 
+import functools
 import itertools
 import threading
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from tests import media_factory
 from tests.serve.conftest import ROOT, Deploy
 
 USERS = 3
+UPGRADES = 4  # at most: until one has met a run in the middle, which is left to chance
 UPLOAD_BYTES = 8 * 2**20
 
 
@@ -33,7 +35,7 @@ class Upgraded:
 
 @pytest.fixture(scope="module")
 def upgraded(deploy: Deploy, ray_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Upgraded:
-    """Users who send one run after another, newcomers and an upload, through an upgrade to other settings."""
+    """Users who send one run after another, newcomers and an upload, through an upgrade to other settings, or several."""
     folder = tmp_path_factory.mktemp("upgrade")
     address = deploy("serve_config.yaml", store=str(folder / "store"))
     config: dict[str, Any] = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
@@ -41,6 +43,7 @@ def upgraded(deploy: Deploy, ray_folder: Path, tmp_path_factory: pytest.TempPath
     del config["http_options"]
     newcomers = Newcomers(address, media_factory.make_image(folder / "a.png", size=(64, 36)).read_bytes())
     sent: list[str] = []
+    of_users: list[str] = []
     with ImmersivaudioClient(address) as service:
         followers, seeds = Followers(address), itertools.count(1)
         followers.follow(submit(service, folder, 1))
@@ -52,6 +55,7 @@ def upgraded(deploy: Deploy, ray_folder: Path, tmp_path_factory: pytest.TempPath
             while going_on.is_set():
                 ids = submit(service, folder, 1, seed=next(seeds))
                 followers.follow(ids)
+                of_users.extend(ids)
                 service.wait(ids[0])
 
         others = [
@@ -64,7 +68,10 @@ def upgraded(deploy: Deploy, ray_folder: Path, tmp_path_factory: pytest.TempPath
         for thread in others:
             thread.start()
         try:
-            upgrade(lambda: _deploy(version(config, 1)), ray_folder)
+            for number in range(1, 2 * UPGRADES, 2):  # odd ones: other settings each time
+                upgrade(functools.partial(_deploy, version(config, number)), ray_folder)
+                if any(service.run(run_id).resumptions for run_id in [*of_users]):
+                    break
         finally:
             going_on.clear()
             newcomers.stop.set()
