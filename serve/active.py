@@ -100,14 +100,16 @@ class ActiveRuns:
 
     async def owner_of(self, run: ActiveRun) -> str | None:
         """Who has claimed it last; None where nobody has it, or that cannot be told any more."""
-        data = await self._store.read(_claim_key(run.run_id, run.claims))
-        return data.decode() if data else None
+        return await self._claimed_by(run.run_id, run.claims)
 
     async def holder(self, run_id: str) -> str | None:
         """Who has the run now, by the store; None where nobody has it, and when it has ended."""
         places = map(_PLACE.fullmatch, await self._store.keys(f"active/{run_id}"))
         last = max((int(place[2]) for place in places if place), default=0)
-        data = await self._store.read(_claim_key(run_id, last)) if last else None
+        return await self._claimed_by(run_id, last) if last else None
+
+    async def _claimed_by(self, run_id: str, number: int) -> str | None:
+        data = await self._store.read(_claim_key(run_id, number))
         return data.decode() if data else None
 
     async def beat(self, owner: str) -> None:

@@ -15,9 +15,9 @@ from client import ImmersivaudioClient, Options, Run
 from tests.serve.conftest import READY_SECONDS, Deploy
 from tests.toys.audioldm2 import make_audioldm2
 
-BURST, LATER = 10, 2
 pytestmark = pytest.mark.timeout(600)  # of which the story takes most, before the first test
 
+BURST, LATER = 10, 2
 USUAL = 200  # steps of a toy, for seconds of work
 LONG = {"steps": 500, "seconds": 4}  # for longer than it takes to tell a replica to go, on a busy machine too
 SCALING = {

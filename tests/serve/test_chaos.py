@@ -118,8 +118,9 @@ def test_after_its_owners_death_the_service_is_ready_and_what_he_had_asked_for_i
     assert len(httpx.get(f"{address}/v1/modules").json()) == len(MODULES)  # a stem more, and no video_input
     stopped: set[object] = set()
     while not stopped & {*orphans}:
-        lines = list(log_lines(ray_folder))
-        stopped = {line["run_id"] for line in lines if str(line.get("message")).startswith("module stopped")}
+        stopped = {
+            line["run_id"] for line in log_lines(ray_folder) if str(line.get("message")).startswith("module stopped")
+        }
         assert time.monotonic() - began < 150
         time.sleep(1)
     with ImmersivaudioClient(address) as service:
