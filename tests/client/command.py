@@ -29,12 +29,12 @@ def start(*arguments: str | Path, stdout: int, stderr: int) -> subprocess.Popen[
         env=environment,
         stdout=stdout,
         stderr=stderr,
-        # A shell starts background jobs with SIGINT ignored, and children inherit that: Ctrl-C must work in these.
-        preexec_fn=_obey_ctrl_c,  # noqa: PLW1509 (the child runs nothing else before exec)
+        preexec_fn=obey_ctrl_c,  # noqa: PLW1509 (the child runs nothing else before exec)
     )
 
 
-def _obey_ctrl_c() -> None:
+def obey_ctrl_c() -> None:
+    """For `preexec_fn`. A shell starts background jobs with SIGINT ignored, and children inherit that."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

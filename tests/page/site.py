@@ -21,6 +21,7 @@ from client.client import ImmersivaudioClient
 from models.audio_generation import OnStep
 from models.sketch.music import MusicGenerator
 from serve.settings import AppSettings
+from tests.client.command import obey_ctrl_c
 from tests.serve.local import local_http
 
 _UI = [sys.executable, "-c", "from client.cli import main; main()", "ui"]
@@ -72,7 +73,13 @@ def _started(command: list[str], users: str) -> tuple[subprocess.Popen[str], int
     """The page's process, and its port. Another one may take that before it does: then it is started again."""
     environ = os.environ | {"IMMERSIVAUDIO_UI_USERS": users, "PYTHONWARNINGS": "ignore"}
     for _ in range(3):
-        process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command,
+            env=environ,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=obey_ctrl_c,  # noqa: PLW1509 (the child runs nothing else before exec)
+        )
         assert process.stdout
         told = process.stdout.readline()
         if found := re.match(r"The page is at http://[^/:]+:(\d+)", told):
