@@ -9,16 +9,8 @@ from typing import Any
 from ray import serve as rs
 from ray.serve import Application
 
-from serve.deployments import (
-    DraftGenerator,
-    FrameDescriber,
-    FrameExtractor,
-    FrameSelector,
-    MusicGenerator,
-    ObjectDetector,
-    Reconstructor,
-    SoundGenerator,
-)
+from serve.audio_server import DraftGenerator, MusicGenerator, SoundGenerator
+from serve.deployments import FrameDescriber, FrameExtractor, FrameSelector, ObjectDetector, Reconstructor
 from serve.ingress import Ingress
 from serve.pipeline import DRAFTS, Pipeline, served_by
 from serve.settings import AppSettings, WithMusicSettings

@@ -2,7 +2,7 @@
 
 Requests are a poor measure of audio: one is ten seconds, another half an hour. So the unit is the window: the work that a model has
 with one window of sound (10.24 s), made as its settings say. Every replica says how many it has left, and how many it makes in a
-second (`Backlog`, `record_autoscaling_stats` in `serve/deployments.py`), and Serve's controller decides by that (`Drain`, named in
+second (`Backlog`, `record_autoscaling_stats` in `serve/audio_server.py`), and Serve's controller decides by that (`Drain`, named in
 `serve_config.gpu.yaml`).
 
 Serve carries `Drain` to its controller by value: nothing that it uses may need more than the standard library.

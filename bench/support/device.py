@@ -16,7 +16,7 @@ from ray.serve import Application
 
 import serve.app
 from models.audio_step import Generator
-from serve import deployments
+from serve import audio_server
 from serve.settings import AppSettings
 
 CALL_SECONDS = 0.020
@@ -29,7 +29,7 @@ def call_seconds(rows: int) -> float:
     return CALL_SECONDS + ROW_SECONDS * rows
 
 
-class MusicGenerator(deployments.MusicGenerator):
+class MusicGenerator(audio_server.MusicGenerator):
     """The real deployment, on the modelled device."""
 
     def load(self, settings: AppSettings) -> Generator:

@@ -115,7 +115,7 @@ def through(short: Counted, long: Counted) -> Requests:
 async def _count(url: str, api: Counting, film: bytes, *, seconds: float) -> Counted:
     """Of one run whose audio models take so long."""
     settings = AppSettings(store=f"{url}/{seconds:g}")
-    with patch("serve.deployments.load_generator", lambda chosen, kind: Slow(seconds=seconds)):
+    with patch("serve.audio_server.load_generator", lambda chosen, kind: Slow(seconds=seconds)):
         async with local_http(settings) as http:
             before, began = api.counted.copy(), time.monotonic()
             files = {"file": ("film.mp4", film)}

@@ -9,8 +9,8 @@ from playwright.async_api import expect
 from client.client import ImmersivaudioClient
 from models.audio_step import Generator
 from models.record import Options, StemKind
-from serve import deployments
-from serve.deployments import load_generator
+from serve import audio_server
+from serve.audio_server import load_generator
 from serve.settings import AudioSettings
 from tests.page.browser import Visits
 from tests.page.site import Site, address, nobody, page, serving, settings, site
@@ -54,7 +54,7 @@ async def test_after_a_draft_the_full_version_is_one_click_away(
     def load(chosen: AudioSettings, kind: StemKind) -> Generator:
         return Model(model="trained") if chosen.kind == "audioldm2" else load_generator(chosen, kind)
 
-    monkeypatch.setattr(deployments, "load_generator", load)
+    monkeypatch.setattr(audio_server, "load_generator", load)
     trained = {"kind": "audioldm2", "checkpoint": "trained"}
     with site(settings(tmp_path, music=trained, sounds=trained, drafts=True)) as both:
         shown = await visits.open(both.url)

@@ -8,7 +8,7 @@ import httpx
 
 from models.prompt_enhancement import PromptEnhancer
 from models.record import Module, ModuleInfo, Outputs, Record
-from serve import deployments
+from serve import app
 from serve.access import ApiKeys
 from serve.active import ActiveRuns
 from serve.alone import ModuleService
@@ -30,7 +30,7 @@ async def local_http(
     """An HTTP client of the service. Runs that have not ended when the block ends are left as they are."""
     metrics = metrics or NoMetrics()
     served = served_by(settings)
-    servers: dict[str, Any] = {name: getattr(deployments, name)(settings) for name in set(served.values())}
+    servers: dict[str, Any] = {name: getattr(app, name)(settings) for name in set(served.values())}
     store = Store(settings.store)
     modules = Modules(store, servers_of(settings, servers, PromptEnhancer(settings.prompt_enhancement)))
     runner = Runner(store, modules, metrics, pauses=settings.runs.retry_pauses)

@@ -17,7 +17,7 @@ from models.audio_generation import AudioRequest, GeneratedAudio, OnStep
 from models.audio_generation.audioldm2 import AudioLDM2Generator
 from models.errors import DeadlinePassed, OtherModel
 from models.record import Options, Outputs, Progress, Record, StemKind
-from serve.deployments import MusicGenerator
+from serve.audio_server import MusicGenerator
 from serve.log import progress_key
 from serve.modules import Task
 from serve.settings import AppSettings

@@ -19,8 +19,8 @@ from models.audio_generation import AudioRequest, GeneratedAudio, OnStep
 from models.audio_generation.ace_step import AceStepGenerator, AceStepSettings
 from models.audio_generation.audioldm2 import AudioLDM2Generator, AudioLDM2Settings
 from models.errors import Cancelled, ModuleFailed
+from serve.audio_server import MusicGenerator
 from serve.autoscaling import SURE_SECONDS, Backlog, Drain, Report, replicas_wanted
-from serve.deployments import MusicGenerator
 from serve.settings import AppSettings
 from tests.serve.test_audio_server import Endless, EndlessMany, server, sound, task, until
 from tests.toys.ace_step import make_ace_step

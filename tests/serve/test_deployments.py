@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -27,7 +28,8 @@ from models.record import Options, Outputs, Progress, Record
 from models.video_input import SourceFile
 from serve import module_server
 from serve.active import ActiveRun, ActiveRuns
-from serve.deployments import FrameDescriber, FrameExtractor, MusicGenerator
+from serve.audio_server import MusicGenerator
+from serve.deployments import FrameDescriber, FrameExtractor
 from serve.log import progress_key
 from serve.module_server import ModuleServer
 from serve.modules import Task
@@ -253,14 +255,14 @@ async def test_when_memory_was_short_half_as_much_is_taken_at_once(server: Steps
 
 async def test_how_far_it_is_is_told_at_most_twice_a_second(server: Steps, tmp_path: Path) -> None:
     store, key = Store(str(tmp_path / "store")), progress_key("a" * 32, "object_detection", None)
-    running = asyncio.create_task(server.run(task(run_id="a" * 32)))
-    told = set()
     began = time.monotonic()
-    while time.monotonic() < began + 1.8:
+    running = asyncio.create_task(server.run(task(run_id="a" * 32)))
+    told: set[bytes | None] = {None}
+    while len(told) < 1 + 3:
         told.add(await store.read(key))
         await asyncio.sleep(0.02)
+    assert time.monotonic() - began > 2 * 0.5
     running.cancel()
-    assert 2 <= len(told - {None}) <= 3
 
 
 async def test_how_long_it_will_take_is_told_from_when_its_turn_came(server: Steps, tmp_path: Path) -> None:
@@ -336,10 +338,11 @@ class Slow:
 
     def __init__(self) -> None:
         self.batches: list[int] = []
+        self.seconds = 0.5
 
     def describe(self, shots: list[Shot]) -> list[Description]:
         self.batches.append(len(shots))
-        time.sleep(0.5)
+        time.sleep(self.seconds)
         return [Description(text="A dog.") for _ in shots]
 
 
@@ -357,12 +360,13 @@ def to_describe() -> Task:
 
 @pytest.fixture
 def describer(tmp_path: Path) -> Describer:
-    describer = Describer(settings(tmp_path, deadlines={"frame_description": {"seconds": 0.9}}))
+    describer = Describer(settings(tmp_path, deadlines={"frame_description": {"seconds": 60}}))
     describer.store.put(records.image_input().path, b"picture")
     return describer
 
 
 async def test_a_description_that_is_cancelled_while_it_waits_is_never_made(describer: Describer) -> None:
+    describer.model.seconds = 2.0
     first = asyncio.create_task(describer.run(to_describe()))
     while not describer.model.batches:
         await asyncio.sleep(0.01)
@@ -371,36 +375,52 @@ async def test_a_description_that_is_cancelled_while_it_waits_is_never_made(desc
     for other in others:
         other.cancel()
     assert (await first).frame_description is not None
-    await asyncio.sleep(0.7)
+    await asyncio.sleep(0.5)
     assert describer.model.batches == [1]
 
 
 async def test_a_description_has_a_deadline_which_begins_with_its_batch(describer: Describer) -> None:
+    def allow(seconds: float) -> None:
+        deadlines = Deadlines(frame_description=Deadline(seconds=seconds))
+        describer.settings = describer.settings.model_copy(update={"deadlines": deadlines})
+
+    describer.model.seconds = 2.0
+    allow(3.5)
     told = await asyncio.gather(*(describer.run(to_describe()) for _ in range(3)))
-    assert len(told) == 3  # the last one waited for a second before its turn
-    describer.settings = describer.settings.model_copy(
-        update={"deadlines": Deadlines(frame_description=Deadline(seconds=0.1))}
-    )
+    assert len(told) == 3  # the last one was there after four seconds, of which it had waited for two
+    allow(0.1)
     with pytest.raises(DeadlinePassed, match=r"0\.1 s"):
         await describer.run(to_describe())
+
+
+def is_healthy(server: FrameExtractor) -> bool:
+    try:
+        server.check_health()
+    except RuntimeError:
+        return False
+    return True
 
 
 async def test_a_look_that_hangs_has_a_deadline_and_its_replica_an_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("serve.deployments.LOOK_SECONDS", 0.1)
-    monkeypatch.setattr("serve.deployments.STUCK_SECONDS", 0.1)
-    monkeypatch.setattr("models.video_input.probe", lambda *_, **__: time.sleep(0.6))
+    monkeypatch.setattr("serve.deployments.STUCK_SECONDS", 60.0)
+    ends = threading.Event()
+    monkeypatch.setattr("models.video_input.probe", lambda *_, **__: ends.wait(60))
     server = FrameExtractor(settings(tmp_path))
     server.store.put("incoming/x", b"film")
     with pytest.raises(DeadlinePassed):
         await server.probe(Sent("incoming/x", "x.mp4", records.TOKEN, Options()))
     server.check_health()
+    monkeypatch.setattr("serve.deployments.STUCK_SECONDS", 0.1)
     await asyncio.sleep(0.2)
     with pytest.raises(RuntimeError, match="has not ended"):
         server.check_health()
-    await asyncio.sleep(0.5)
-    server.check_health()
+    ends.set()
+    async with asyncio.timeout(30):
+        while not is_healthy(server):
+            await asyncio.sleep(0.02)
 
 
 async def test_a_file_that_is_taken_away_while_it_is_looked_at_is_gone_and_not_bad(

@@ -11,8 +11,8 @@ import pytest
 
 from models.audio_step import Generator
 from models.record import Run, StemKind
-from serve import deployments
-from serve.deployments import load_generator
+from serve import audio_server
+from serve.audio_server import load_generator
 from serve.modules import Modules, Unit
 from serve.pipeline import served_by
 from serve.settings import AppSettings, AudioSettings
@@ -38,7 +38,7 @@ def toys() -> Iterator[None]:
         return Model(model="trained") if chosen.kind == "audioldm2" else load_generator(chosen, kind)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deployments, "load_generator", load)
+        patch.setattr(audio_server, "load_generator", load)
         yield
 
 

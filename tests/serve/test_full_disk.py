@@ -12,7 +12,9 @@ import httpx
 import pytest
 
 from models.record import Outputs, Run
-from serve import deployments, worker
+from serve import worker
+from serve.audio_server import MusicGenerator
+from serve.deployments import FrameExtractor, FrameSelector, Reconstructor
 from serve.module_server import ModuleServer
 from serve.settings import AppSettings, RunSettings, UploadSettings
 from tests import media_factory
@@ -23,10 +25,10 @@ from tests.serve.stores import mounted
 TUS = {"Tus-Resumable": "1.0.0"}
 PART = TUS | {"Content-Type": "application/offset+octet-stream"}
 SPACE = "no space left"
-PAUSES = (0.2, 0.2, 0.2)
+PAUSES = (0.5, 0.5, 0.5)
 
 Step = type[ModuleServer]
-MODULES: list[Step] = [deployments.FrameExtractor, deployments.Reconstructor]
+MODULES: list[Step] = [FrameExtractor, Reconstructor]
 
 
 @pytest.fixture
@@ -199,7 +201,7 @@ async def test_a_submission_that_cannot_be_spooled_is_refused(http: httpx.AsyncC
     assert [path.name for path in scratch.iterdir()] == ["filler"]
 
 
-@pytest.mark.parametrize("step", [*MODULES, deployments.MusicGenerator])
+@pytest.mark.parametrize("step", [*MODULES, MusicGenerator])
 async def test_a_module_whose_scratch_is_full_for_a_while_is_tried_again(
     http: httpx.AsyncClient, scratch: Path, video: Path, *, monkeypatch: pytest.MonkeyPatch, step: Step
 ) -> None:
@@ -234,7 +236,7 @@ async def test_a_module_whose_scratch_stays_full_fails_alone(
     assert await causes(http, run) == ["storage"] * len(PAUSES)
     for name in ("video", "audio"):
         assert (await http.get(f"/v1/runs/{run.id}/artifacts/{name}")).status_code == 404
-    for name in () if step is deployments.FrameExtractor else ("music", "sounds", "frame"):
+    for name in () if step is FrameExtractor else ("music", "sounds", "frame"):
         assert (await http.get(f"/v1/runs/{run.id}/artifacts/{name}")).status_code == 200
     assert (await run_to_the_end(http, another, seed=1)).status == "finished"
     assert (await http.get(f"/v1/runs/{first.id}/artifacts/video")).status_code == 200
@@ -246,7 +248,7 @@ async def test_a_module_whose_scratch_stays_full_fails_alone(
 async def test_a_result_that_does_not_fit_into_the_store_fails_its_run_in_words(
     http: httpx.AsyncClient, disk: Path, video: Path, another: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill_before(deployments.Reconstructor, disk, monkeypatch, left=48 * 1024)
+    fill_before(Reconstructor, disk, monkeypatch, left=48 * 1024)
     run = await ended(http, (await submit(http, video)).json()["id"])
     assert (run.status, run.error and run.error.module) == ("failed", "reconstruction")
     assert run.error is not None
@@ -260,7 +262,7 @@ async def test_a_result_that_does_not_fit_into_the_store_fails_its_run_in_words(
     assert (await run_to_the_end(http, another, seed=1)).status == "finished"
 
 
-@pytest.mark.parametrize("step", [*MODULES, deployments.FrameSelector])
+@pytest.mark.parametrize("step", [*MODULES, FrameSelector])
 async def test_no_run_is_lost_while_the_store_is_full(
     http: httpx.AsyncClient,
     disk: Path,
@@ -270,7 +272,7 @@ async def test_no_run_is_lost_while_the_store_is_full(
     monkeypatch: pytest.MonkeyPatch,
     step: Step,
 ) -> None:
-    monkeypatch.setattr(worker, "REST_SECONDS", 0.3)
+    monkeypatch.setattr(worker, "REST_SECONDS", (0.3, 0.3))
     first = await run_to_the_end(http, another, seed=1)
     fill_before(step, disk, monkeypatch)
     run_id = (await submit(http, video)).json()["id"]

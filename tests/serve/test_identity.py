@@ -13,7 +13,8 @@ from models.object_detection import ObjectDetectionSettings
 from models.reconstruction import ReconstructionSettings
 from models.record import Record
 from models.schema import ModuleSettings
-from serve.deployments import FrameExtractor, FrameSelector, MusicGenerator, ObjectDetector, Reconstructor
+from serve.audio_server import MusicGenerator
+from serve.deployments import FrameExtractor, FrameSelector, ObjectDetector, Reconstructor
 from serve.module_server import ModuleServer
 from serve.modules import Task
 from serve.settings import AppSettings

@@ -29,7 +29,8 @@ asked = []
 sys.addaudithook(lambda event, args: asked.append(args) if event in ("socket.connect", "socket.getaddrinfo") else None)
 from pathlib import Path
 from serve.config import applications
-from serve.deployments import FrameDescriber, MusicGenerator, ObjectDetector
+from serve.audio_server import MusicGenerator
+from serve.deployments import FrameDescriber, ObjectDetector
 (application,) = applications(Path(sys.argv[1]))
 for server in (ObjectDetector, FrameDescriber, MusicGenerator):
     print(server(application.settings).model.model)

@@ -49,7 +49,7 @@ def drums(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def model(monkeypatch: pytest.MonkeyPatch) -> Model:
     """What makes the sound instead of a sketch."""
     model = Model()
-    monkeypatch.setattr("serve.deployments.load_generator", lambda chosen, kind: model)
+    monkeypatch.setattr("serve.audio_server.load_generator", lambda chosen, kind: model)
     return model
 
 

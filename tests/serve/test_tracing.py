@@ -74,6 +74,7 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
     """What this process sends while the test runs. `tracing.stop()` sends what is left."""
     with collector() as (address, kept):
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
+        monkeypatch.setattr(tracing, "STOP_SECONDS", 60.0)
         tracing.start("here")
         yield kept
         tracing.stop()
@@ -216,6 +217,7 @@ async def test_a_slow_call_to_the_store_has_a_span_and_a_quick_one_has_none(
     collected: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(str(tmp_path))
+    monkeypatch.setattr(tracing, "SLOW_SECONDS", 60.0)
     await accepted(store, None)
     with tracing.span("quick"):
         await store.write("a/b", b"x")
@@ -274,7 +276,7 @@ async def test_a_collector_that_is_away_holds_nothing_up(
     finally:
         before = time.monotonic()
         await asyncio.to_thread(tracing.stop)
-        assert time.monotonic() - before < 8
+        assert time.monotonic() - before < 20
         logging.getLogger("opentelemetry").setLevel(logging.NOTSET)
 
 
@@ -298,7 +300,7 @@ def test_a_span_that_begins_while_another_thread_stops_tracing_holds_nothing_up(
 
 SILENT = """
 import sys
-from serve import deployments, http, pipeline, tracing
+from serve import app, http, pipeline, tracing
 tracing.start("Pipeline")
 with tracing.span("run") as run:
     run.tell({"status": "finished"})
@@ -341,7 +343,7 @@ def test_on_a_cluster_the_replicas_of_all_deployments_tell_one_trace(
             timeout=120,
         )
         assert '"finished"' in answer.text
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while True:  # each replica sends its own, when it comes to it
             spans = kept.spans(CLIENTS_TRACE)
             names = {span.name for span in spans}
