@@ -355,7 +355,7 @@ def test_ctrl_c_ends_with_130_and_says_that_the_run_goes_on(fake: Fake, video: P
 
 
 def test_on_a_terminal_the_table_of_modules_fills(fake: Fake, video: Path) -> None:
-    fake.slow_seconds = 0.25
+    fake.slow_seconds = 0.5
     screen, terminal = pty.openpty()
     child = start("enhance", video, "--server", fake.url, stdout=subprocess.PIPE, stderr=terminal)
     os.close(terminal)

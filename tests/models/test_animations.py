@@ -136,16 +136,18 @@ def test_a_file_of_too_many_bytes_is_refused(tmp_path: Path, monkeypatch: pytest
 def test_a_copy_that_takes_too_long_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
     moving = make_animation(tmp_path / f"moving{ending}", frames=60)
 
+    copied = []
+
     def slow(image: Image.Image) -> Image.Image:
+        copied.append(image)
         time.sleep(0.1)
         return over_black(image)
 
     monkeypatch.setattr(animations, "COPY_SECONDS", 0.2)
     monkeypatch.setattr(animations, "over_black", slow)
-    began = time.monotonic()
     with pytest.raises(InputTooLarge, match="takes too long to be decoded: as a video"), readable(moving):
         pass
-    assert time.monotonic() - began < 4
+    assert 0 < len(copied) < 30
 
 
 def test_a_look_that_takes_too_long_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Page, expect
 
 from tests.page.browser import BROWSER, Visits, browser_at, browser_path
 from tests.page.studio_page import Site, data, give, make_media, site
+
+expect.set_options(timeout=30_000)  # the five seconds that it is by default are little on a busy machine
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """A page with `<iv-studio>` on it, sounds that can be told apart by their pitch, and what is heard of them."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -162,13 +163,11 @@ async def levels(page: Page) -> dict[str, float]:
     return found
 
 
-async def heard(page: Page, *, seconds: float = 4) -> set[str]:
-    """Names of what is heard, once that has not changed for a while."""
-    before: set[str] | None = None
-    for _ in range(round(seconds / 0.25)):
+async def heard(page: Page, names: set[str], *, within: float = 15) -> None:
+    """Wait until these are heard, and nothing else, for a while."""
+    deadline, seen = time.monotonic() + within, 0
+    while seen < 2:
         now = {name for name, level in (await levels(page)).items() if level > -70}
-        if now == before:
-            return now
-        before = now
+        seen = seen + 1 if now == names else 0
+        assert time.monotonic() < deadline, f"heard is {now}, and not {names}"
         await page.wait_for_timeout(250)
-    raise AssertionError(f"what is heard does not settle: {before}")

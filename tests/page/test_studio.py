@@ -30,24 +30,29 @@ async def drift(studio: Page) -> float:
 
 
 async def settled(studio: Page) -> float:
+    """The drift when it has become small, or after some seconds in which it has not."""
     await studio.wait_for_timeout(1000)
+    for _ in range(20):
+        if await drift(studio) < IN_STEP:
+            break
+        await studio.wait_for_timeout(250)
     return await drift(studio)
 
 
 async def test_the_original_is_heard_at_the_same_instant_without_a_gap(studio: Page) -> None:
     await press(studio, "Play")
-    assert await heard(studio) == {"result"}
+    await heard(studio, {"result"})
     before = await state(studio)
     await studio.evaluate(_LISTEN)
     await press(studio, "Original")
-    assert await heard(studio) == {"original"}
+    await heard(studio, {"original"})
     assert await studio.evaluate("window.quietest") > 0.07  # both are 0.14, by root mean square
     after = await state(studio)
     assert before["time"] < after["time"]
     assert after["playing"]
     assert abs(after["drift"]["original"]) < IN_STEP
     await press(studio, "With sound")
-    assert await heard(studio) == {"result"}
+    await heard(studio, {"result"})
     await expect(studio.get_by_role("button", name="With sound", exact=True)).to_have_attribute("aria-pressed", "true")
 
 
@@ -57,52 +62,52 @@ async def test_all_sounds_stay_in_step_when_one_seeks_and_pauses(studio: Page) -
     assert await settled(studio) < IN_STEP
     await press(studio, "Scene 2, 0:06–0:12 A warm scene with vegetation.")
     assert await settled(studio) < IN_STEP
-    assert 6 < (await state(studio))["time"] < 9
+    assert 6 < (await state(studio))["time"] < 11
     await studio.get_by_label("Place in the result").press("Home")
     assert await settled(studio) < IN_STEP
     await press(studio, "Pause")
     paused = (await state(studio))["time"]
     assert await settled(studio) < IN_STEP
     assert (await state(studio))["time"] == paused
-    assert await heard(studio) == set()
+    await heard(studio, set())
     await press(studio, "Play")
     assert await settled(studio) < IN_STEP
-    assert await heard(studio) == {"music", "sounds", "original"}
+    await heard(studio, {"music", "sounds", "original"})
 
 
 async def test_stems_load_when_the_mixer_is_opened_and_the_result_is_heard_until_then(
     studio: Page, studio_site: Site
 ) -> None:
     await press(studio, "Play")
-    assert await heard(studio) == {"result"}
+    await heard(studio, {"result"})
     assert not {"music.flac", "sounds.flac"} & set(studio_site.asked)
     loud = (await levels(studio))["result"]
     await press(studio, "Mixer")
     await studio.wait_for_function("document.querySelector('iv-studio').state().heard === 'mix'")
-    assert await heard(studio) == {"music", "sounds", "original"}
+    await heard(studio, {"music", "sounds", "original"})
     await studio.wait_for_timeout(700)
     # Three sounds of the same level, together as loud as the result: each 4.8 dB below.
     assert (await levels(studio))["music"] == pytest.approx(loud - 4.8, abs=1.5)
     await press(studio, "Mixer")
-    assert await heard(studio) == {"result"}
+    await heard(studio, {"result"})
 
 
 async def test_the_mixer_is_heard_at_once(studio: Page) -> None:
     await press(studio, "Mixer")
     await press(studio, "Play")
-    assert await heard(studio) == {"music", "sounds", "original"}
+    await heard(studio, {"music", "sounds", "original"})
     await press(studio, "Solo Music")
-    assert await heard(studio) == {"music"}
+    await heard(studio, {"music"})
     await press(studio, "Solo Music")
     await press(studio, "Mute Music")
-    assert await heard(studio) == {"sounds", "original"}
+    await heard(studio, {"sounds", "original"})
     before = (await levels(studio))["sounds"]
     await studio.get_by_label("Sound effects, volume").fill("-12")
     await expect(studio.get_by_label("Sound effects, volume")).to_have_attribute("aria-valuetext", "−12 decibels")
     await studio.wait_for_timeout(400)
     assert (await levels(studio))["sounds"] == pytest.approx(before - 12, abs=1)
     await press(studio, "As it was made")
-    assert await heard(studio) == {"music", "sounds", "original"}
+    await heard(studio, {"music", "sounds", "original"})
 
 
 async def test_a_mix_is_kept_in_the_services_words(studio: Page) -> None:
@@ -156,23 +161,23 @@ async def test_volumes_become_options(
 
 async def test_volume_and_mute_are_heard(studio: Page) -> None:
     await press(studio, "Play")
-    assert await heard(studio) == {"result"}
+    await heard(studio, {"result"})
     loud = (await levels(studio))["result"]
     await studio.get_by_label("Volume", exact=True).fill("50")
     await studio.wait_for_timeout(400)
     assert (await levels(studio))["result"] == pytest.approx(loud - 12, abs=1)
     await press(studio, "Mute")
-    assert await heard(studio) == set()
+    await heard(studio, set())
 
 
 async def test_a_source_without_sound_says_so_and_is_silent(visits: Visits, studio_site: Site) -> None:
     page = await visits.open(studio_site.url)
     await give(page, data(original=None, stems=data()["stems"][:2]))
     await press(page, "Play")
-    assert await heard(page) == {"result"}
+    await heard(page, {"result"})
     await press(page, "Original")
     await expect(page.get_by_text("The original has no sound")).to_be_visible()
-    assert await heard(page) == set()
+    await heard(page, set())
     assert (await state(page))["playing"]
 
 

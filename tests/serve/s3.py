@@ -39,7 +39,7 @@ def s3_server() -> Iterator[str]:
 def new_bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """URL of a place in a new bucket, with what is needed to use it in the environment."""
     name = f"test-{uuid.uuid4().hex}"
-    httpx.put(f"{endpoint}/{name}").raise_for_status()
+    httpx.put(f"{endpoint}/{name}", timeout=60).raise_for_status()
     use_endpoint(endpoint, monkeypatch)
     return f"s3://{name}/some/prefix"
 
@@ -55,7 +55,7 @@ def use_endpoint(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def unfinished(endpoint: str, url: str) -> int:
     """How many uploads in parts are open in the bucket: space that is paid for, and that no listing shows."""
     bucket = url.removeprefix("s3://").split("/")[0]
-    return httpx.get(f"{endpoint}/{bucket}?uploads").raise_for_status().text.count("<Upload>")
+    return httpx.get(f"{endpoint}/{bucket}?uploads", timeout=60).raise_for_status().text.count("<Upload>")
 
 
 def _wait(server: "subprocess.Popen[bytes]", address: str) -> None:

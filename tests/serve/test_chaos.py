@@ -49,7 +49,7 @@ def survivors(address: str, ray_folder: Path, tmp_path_factory: pytest.TempPathF
         return [service.run(run_id) for run_id in ids]
 
 
-@pytest.mark.timeout(250)
+@pytest.mark.timeout(600)
 def test_every_run_ends_finished_whatever_is_killed(survivors: list[Run]) -> None:
     assert [(run.status, run.error) for run in survivors] == [("finished", None)] * RUNS
     assert sum(run.resumptions for run in survivors) > 0
@@ -85,7 +85,7 @@ async def test_a_cancelled_run_frees_its_place_on_the_cluster(address: str, tmp_
             "/v1/runs", params={"follow": True}, files=files, data=data, headers={"accept": "application/x-ndjson"}
         )
         assert json.loads(answer.text.splitlines()[-1])["type"] == "finished"
-        assert time.monotonic() - began < 20  # 1,700 s of music and of sounds would take longer
+        assert time.monotonic() - began < 30  # 1,700 s of music and of sounds would take longer
         assert (await http.get(location)).json()["record"]["audio_generation"] is None
 
 
@@ -108,14 +108,14 @@ def orphans(address: str, ray_folder: Path, tmp_path: Path) -> Iterator[list[str
         yield runs
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_after_its_owners_death_the_service_is_ready_and_what_he_had_asked_for_is_stopped(
     address: str, ray_folder: Path, orphans: list[str]
 ) -> None:
     began = time.monotonic()
-    while httpx.get(f"{address}/readyz").status_code != 200:
+    while httpx.get(f"{address}/readyz", timeout=60).status_code != 200:
         time.sleep(0.1)
-    assert len(httpx.get(f"{address}/v1/modules").json()) == len(MODULES)  # a stem more, and no video_input
+    assert len(httpx.get(f"{address}/v1/modules", timeout=60).json()) == len(MODULES)  # a stem more, and no video_input
     stopped: set[object] = set()
     while not stopped & {*orphans}:
         stopped = {

@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,9 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
 def server_of(here: LocalService) -> int:
     """The process that workers are copies of."""
     for pid in session(here.leader):
-        if b"forked.py\0--server" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            return pid
+        with suppress(OSError):  # it has ended meanwhile
+            if b"forked.py\0--server" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return pid
     raise AssertionError("there is none")
 
 
@@ -75,7 +77,7 @@ def test_where_the_process_that_is_copied_has_died_another_takes_its_place(here:
     died, working = server_of(here), replicas(here.scratch)["Reconstructor"][0]
     os.kill(died, signal.SIGKILL)
     kill(working)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     # Replicas are known by who started them: what is found now is a copy of another process.
     while not replicas(here.scratch).get("Reconstructor") and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -87,7 +89,7 @@ def test_where_the_process_that_is_copied_has_died_another_takes_its_place(here:
 def test_on_sigterm_it_ends_every_process_in_order(tmp_path: Path) -> None:
     with fresh_service(tmp_path) as own:
         os.kill(own.leader, signal.SIGTERM)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 200
         while session(own.leader):
             assert time.monotonic() < deadline, session(own.leader)
             time.sleep(0.2)

@@ -1,6 +1,7 @@
 """A store that is away for a moment, or loses an answer, costs no run and fails no module."""
 
 import asyncio
+import time
 from mmap import mmap
 from pathlib import Path
 
@@ -114,7 +115,7 @@ async def test_a_longer_outage_ends_with_the_run_where_it_was(store: Shaky) -> N
         while not graph.begun:
             await asyncio.sleep(0.005)
         store.left = {"create runs/": 8}
-        assert await ended(store, run, seconds=15) == "finished"
+        assert await ended(store, run) == "finished"
     told = (await RunLog.open(store, run)).run
     assert told.error is None
     assert len(graph.begun) <= len(EVERY_UNIT) + 2  # what was in hand, and nothing that was logged
@@ -134,11 +135,12 @@ async def test_a_log_that_cannot_be_read_is_left_alone_for_longer_and_longer(
     run, graph = await accept(store, 1), Graph()
     other = await accept(store, 2)
     await Store.write(store, event_key(run, 2), b'{"type": "of a later version"}')
-    async with working(worker_of(store, graph)):
-        async with asyncio.timeout(30):
-            while (await RunLog.open(store, other)).run.ended_at is None:
-                await asyncio.sleep(0.02)
-        await asyncio.sleep(1)
+    began = time.monotonic()
+    async with working(worker_of(store, graph)), asyncio.timeout(30):
+        while (await RunLog.open(store, other)).run.ended_at is None:
+            await asyncio.sleep(0.02)
+        while (tried := caplog.text.count("a run could not be worked on")) < 4:
+            await asyncio.sleep(0.02)
+        assert tried <= 2 + (time.monotonic() - began) / 0.2  # the longest rest here
     assert len(await store.keys(f"active/{run}")) == 2  # the mark, and one claim
-    assert 3 <= caplog.text.count("a run could not be worked on") <= 12
     assert [known.run_id for known in await ActiveRuns(store).all()] == [run]

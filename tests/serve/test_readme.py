@@ -18,6 +18,8 @@ from serve.settings import AppSettings
 from tests import media_factory
 from tests.serve.conftest import ROOT, Deploy
 
+pytestmark = pytest.mark.timeout(600)  # a deployment comes first
+
 README = (ROOT / "README.md").read_text()
 HERE = "http://127.0.0.1:8000"
 

@@ -64,7 +64,7 @@ def upgraded(deploy: Deploy, ray_folder: Path, tmp_path_factory: pytest.TempPath
             asked = (Options(seed=next(seeds), seconds=LONG_SECONDS) for _ in range(LONG_RUNS))
             ids = [service.submit_text("rain on the sea", options).id for options in asked]
             followers.follow(ids)
-            while not all(service.run(run_id).status == "running" for run_id in ids):
+            while any(service.run(run_id).status == "accepted" for run_id in ids):
                 time.sleep(0.1)
             return ids
 

@@ -21,7 +21,8 @@ from serve.worker import Worker
 from tests.serve import records
 from tests.serve.test_runner import EVERY_UNIT, Graph
 
-LEASE_SECONDS = 0.4
+LEASE_SECONDS = 0.4  # of those who wait until somebody dead is given up
+LONG_LEASE_SECONDS = 60.0  # of all others: nobody is given up who is only slow
 
 
 class Queue(NoMetrics):
@@ -57,9 +58,16 @@ async def accept(store: Store, number: int, key: str | None = None) -> str:
     return run_id
 
 
-def worker_of(store: Store, graph: Graph, *, at_once: int = 64, metrics: NoMetrics | None = None) -> Worker:
+def worker_of(
+    store: Store,
+    graph: Graph,
+    *,
+    at_once: int = 64,
+    metrics: NoMetrics | None = None,
+    lease_seconds: float = LONG_LEASE_SECONDS,
+) -> Worker:
     runner = Runner(store, graph.modules(store), NoMetrics(), pauses=(0.0,))
-    settings = RunSettings(at_once=at_once, lease_seconds=LEASE_SECONDS)
+    settings = RunSettings(at_once=at_once, lease_seconds=lease_seconds)
     return Worker(ActiveRuns(store), runner.execute, metrics or NoMetrics(), settings)
 
 
@@ -72,7 +80,7 @@ async def working(worker: Worker) -> AsyncIterator[Worker]:
         await worker.stop()
 
 
-async def ended(store: Store, run_id: str, *, seconds: float = 5) -> str:
+async def ended(store: Store, run_id: str, *, seconds: float = 60) -> str:
     """How the run ended, when nothing of it is unfinished any more."""
     async with asyncio.timeout(seconds):
         while await ActiveRuns(store).all():
@@ -117,7 +125,7 @@ async def test_runs_of_a_worker_that_died_go_on_where_they_stopped(store: Store)
     await begun(graph, 2)
     done_before = {unit for unit in graph.begun if unit not in graph.running}
     await die(first)
-    async with working(worker_of(store, graph)):
+    async with working(worker_of(store, graph, lease_seconds=LEASE_SECONDS)):
         assert await ended(store, run) == "finished"
     assert all(graph.begun.count(unit) == 1 for unit in done_before)
     told = (await RunLog.open(store, run)).run
@@ -163,7 +171,7 @@ async def test_a_run_that_is_left_need_not_wait_until_the_others_of_its_worker_a
 async def test_a_worker_that_drains_waits_no_longer_than_it_may(store: Store) -> None:
     run, graph = await accept(store, 1), Graph()
     graph.seconds = 60
-    settings = RunSettings(lease_seconds=LEASE_SECONDS, drain_seconds=0.1)
+    settings = RunSettings(lease_seconds=LONG_LEASE_SECONDS, drain_seconds=0.1)
     runner = Runner(store, graph.modules(store), NoMetrics(), pauses=(0.0,))
     first = Worker(ActiveRuns(store), runner.execute, NoMetrics(), settings)
     first.start()
@@ -197,8 +205,10 @@ async def test_a_worker_that_drains_tries_nothing_again_and_leaves_that_to_other
 
 async def test_a_living_workers_runs_are_left_alone(store: Store) -> None:
     run, graph = await accept(store, 1), Graph()
-    graph.seconds = 3 * LEASE_SECONDS / len(EVERY_UNIT)
-    async with working(worker_of(store, graph)), working(worker_of(store, graph)):
+    lease_seconds = 2.0
+    graph.seconds = 3 * lease_seconds / len(EVERY_UNIT)
+    first, second = (worker_of(store, graph, lease_seconds=lease_seconds) for _ in range(2))
+    async with working(first), working(second):
         assert await ended(store, run) == "finished"
     started = [event async for event in read_events(store, run, after=0) if isinstance(event, Started)]
     assert len(started) == 1
@@ -211,9 +221,8 @@ async def test_a_worker_that_stops_in_order_hands_over_at_once(store: Store) -> 
     first.start()
     await begun(graph, 1)
     await first.stop()
-    second._leases._lease_seconds = 1000
     async with working(second):
-        assert await ended(store, run) == "finished"
+        assert await ended(store, run, seconds=LONG_LEASE_SECONDS / 2) == "finished"
 
 
 async def test_a_worker_takes_as_many_as_it_may_in_the_order_in_which_they_came(store: Store) -> None:
@@ -277,7 +286,7 @@ async def test_a_claim_on_a_run_that_was_deleted_at_that_moment_is_taken_back(st
     await ActiveRuns(store).forget(run_id)
     await store.delete_all(f"runs/{run_id}")
     assert await ActiveRuns(store).claim(seen, "a worker that had listed it before")
-    async with working(worker_of(store, Graph())), asyncio.timeout(30):
+    async with working(worker_of(store, Graph(), lease_seconds=LEASE_SECONDS)), asyncio.timeout(30):
         while await store.keys("active"):
             await asyncio.sleep(0.02)
 
