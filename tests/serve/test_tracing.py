@@ -328,6 +328,7 @@ def test_without_the_packages_a_warning_says_what_to_install(
     assert "pip install '.[tracing]' in the project's folder" in caplog.text
 
 
+@pytest.mark.timeout(600)
 def test_on_a_cluster_the_replicas_of_all_deployments_tell_one_trace(
     deploy: Deploy, video: Path, tmp_path: Path
 ) -> None:

@@ -101,7 +101,7 @@ def _deploy(config: dict[str, Any]) -> None:
     client.deploy_apps(ServeDeploySchema.model_validate(config))
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_runs_go_on_in_the_new_version_and_nothing_is_lost(upgraded: Upgraded, tmp_path: Path) -> None:
     assert {(run.status, run.error) for run in upgraded.runs} == {("finished", None)}
     assert sum(run.resumptions for run in upgraded.runs) > 0
