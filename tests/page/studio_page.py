@@ -163,7 +163,7 @@ async def levels(page: Page) -> dict[str, float]:
     return found
 
 
-async def heard(page: Page, names: set[str], *, within: float = 15) -> None:
+async def heard(page: Page, names: set[str], *, within: float = 4) -> None:
     """Wait until these are heard, and nothing else, for a while."""
     deadline, seen = time.monotonic() + within, 0
     while seen < 2:

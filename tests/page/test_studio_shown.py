@@ -171,7 +171,7 @@ async def test_it_plays_to_its_end_and_from_the_beginning_again(studio: Page) ->
     assert not (await state(studio))["playing"]
     await press(studio, "Play")
     await heard(studio, {"result"})
-    assert (await state(studio))["time"] < 11
+    assert (await state(studio))["time"] < 4
 
 
 async def test_names_and_words_are_never_taken_for_html(visits: Visits, studio_site: Site) -> None:

@@ -183,8 +183,8 @@ def test_a_burst_brings_as_many_replicas_as_find_a_gpu(story: Story) -> None:
 
 def test_the_service_goes_on_while_a_replica_waits_for_a_gpu_that_is_not_there(story: Story) -> None:
     assert story.applications == {"RUNNING"}
-    # an answer may come too late on a busy machine
-    assert story.ready.count(200) > 0.5 * len(story.ready) > 0
+    # one answer may come too late on a busy machine
+    assert story.ready.count(200) > 0.8 * len(story.ready) > 0
 
 
 def test_a_replica_that_is_told_to_go_finishes_what_it_has_in_hand(story: Story) -> None:
